@@ -25,6 +25,9 @@ REGISTRY = ROOT / "enclave" / "sealroom" / "codes.py"
 FOLDERS = ("enclave/sealroom", "agents/sealroom_agents", "scripts")
 TAKES_A_CODE = {"Refusal", "Missing"}
 """What is given a code first, and is no error."""
+FACE = ROOT / "agents/sealroom_agents/console/face"
+BY_PAGE = {Code.GPU_EVIDENCE_UNWALKED}
+"""What the pages in a browser alone end with: the command can do more."""
 OTHER_WORDS = {
     "compose-hash": "event of dstack's log",
     "app-id": "event of dstack's log",
@@ -97,7 +100,9 @@ def test_each_member_is_used_by_the_product() -> None:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Code"
     }
     by_framework = {code.name for code in Code if code.stage is Stage.SERVER}  # `server_code` finds them
-    assert {code.name for code in Code} - used - by_framework == set()
+    assert {code.name for code in Code} - used - by_framework == {code.name for code in BY_PAGE}
+    scripts = "".join(path.read_text() for path in sorted(FACE.rglob("*.ts")))
+    assert {code for code in BY_PAGE if f'refuse("{code}"' not in scripts} == set()
 
 
 @pytest.mark.parametrize("code", Code)

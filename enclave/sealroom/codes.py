@@ -843,6 +843,9 @@ class Code(StrEnum):
         "kms-root-not-pinned", "The keys come from another KMS than the pinned one."
     )
     OS_IMAGE_NOT_PINNED = _envelope("os-image-not-pinned", "A machine booted no pinned OS image.")
+    GPU_EVIDENCE_UNWALKED = _envelope(
+        "gpu-evidence-unwalked", "The verify page cannot walk evidence of GPUs: sealroom verify FILE decides."
+    )
 
     # --- failure files --------------------------------------------------------------------------
 

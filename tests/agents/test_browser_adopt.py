@@ -17,17 +17,18 @@ from tests.agents.browsing import Wallet, opened, served, with_wallet
 from tests.agents.changing import SENDING, change, checked, refused, sent
 from tests.agents.labs import registered
 from tests.agents.test_browser_form import AXE, RULES, WIDER
-from tests.gate_answers import gate_answer
+from tests.gate_answers import APP_ID, COMPOSE, gate_answer
 from tests.local_chain import account
 from tests.outside import Lab
 
 from sealroom.encoding import canonical, to_hex
 from sealroom.key_release import GateIdentity
 from sealroom.model import Platform, PlatformProposal
-from sealroom.platform_policy import PlatformPolicy
+from sealroom.platform_policy import LiteImage, PlatformPolicy
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.governance.files import in_call
-from sealroom_agents.simulator import SimulatedPlatform
+from sealroom_agents.simulator import SimulatedEnclave, SimulatedPlatform
+from sealroom_agents.simulator.gpu.data_centre import GPU_RULES
 
 pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
@@ -240,6 +241,53 @@ def test_other_files_hold_the_call(
         checked(page)
         drop(page, written(tmp_path, **{"gate.json": canonical(gate.to_json())}))
         expect(said).to_contain_text("none of the files is a platform policy")
+        expect(why).to_contain_text("not of the gate that this call adopts")
+        expect(send).to_be_disabled()
+        assert not wallet.methods & SENDING
+        drop(page, [])  # taken away: the call stands as it did before any file
+        expect(said).to_be_empty()
+        expect(why).to_contain_text("Read back from the call’s bytes in this page")
+        expect(send).to_be_disabled()
+        checked(page)
+        assert not wallet.methods & SENDING
+
+
+def test_a_gate_whose_image_the_page_cannot_check_is_not_called_checked(
+    browser: Browser, lab: Lab, url: str, tmp_path: Path
+) -> None:
+    """AT-20: a policy that knows its image by the measurement, and a machine that booted a tampered one and
+    says to be that image. The headline says what is open, nothing is filled in, no call is sent as theirs."""
+    image = LiteImage(checksums=b"list", measurement=b"cbor", memory=(2048,))
+    policy = SIMULATED.policy(os_images=(image,), gpu=GPU_RULES)
+    tampered = SimulatedEnclave(SIMULATED, COMPOSE, APP_ID, os_image=image.digest)
+    gate = gate_answer(SIMULATED, issued=int(time.time()), policy=policy, subject=tampered)
+    files, open_doubt = files_of(tmp_path, gate, policy), "Verified, except for its OS image"
+    with opened(browser) as page:
+        page.goto(change(url, lab))
+        said, form = page.locator("[data-gate-said]"), page.locator("form[data-platform]")
+        drop(page, files)
+        expect(said.locator(".notice.danger")).to_contain_text(open_doubt)
+        expect(said).to_contain_text(
+            "Compare with the command: sealroom govern platform --gate URL --policy FILE"
+        )
+        expect(said).not_to_contain_text("under this policy")
+        expect(said).to_contain_text("gives it no keys otherwise")
+        expect(said).not_to_contain_text("No gate starts with such a policy")
+        for name in ("root", "signer", "compose", "policy"):
+            expect(form.locator(f"input[name={name}]")).to_have_value("")
+        expect(form.locator("textarea[name=images]")).to_have_value("")
+    with opened(browser) as page:
+        wallet = Wallet(lab.chain, A)
+        with_wallet(page, wallet)
+        page.goto(change(url, lab, **asked_for(platform_of(gate, policy, MACHINE))))
+        why, send = page.locator("[data-why]"), page.locator("[data-send]")
+        checked(page)
+        drop(page, files)
+        expect(page.locator("[data-gate-said]")).to_contain_text(open_doubt)
+        expect(why).to_contain_text("Not sent: the files are of the gate that this call adopts, but")
+        expect(send).to_be_disabled()
+        page.locator("[data-check]").click()
+        expect(page.locator("[data-problem]")).to_contain_text("cannot check the gate’s OS image")
         expect(send).to_be_disabled()
         assert not wallet.methods & SENDING
 

@@ -12,18 +12,22 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from tests.agents.browsing import launched, patient
 from tests.agents.liars import Truth, tell_the_truth
+from tests.agents.test_verification import GPUS
+from tests.agents.worked import render_recipe
 
 from sealroom_agents.cli import main
 from sealroom_agents.console.assets import BUILT
 from sealroom_agents.console.pages import NAVIGATION
 from sealroom_agents.console.verify_page import ASKING, OFFLINE, policy_of
+from sealroom_agents.simulator.gpu import encode_evidence
 
 DONE = "#verdict:is([data-tone=hold], [data-tone=stop], [data-tone=wait])"
 
@@ -150,6 +154,19 @@ def test_nothing_behind_a_broken_link_is_shown_as_checked(desk: Desk, truth: Tru
     at = marks.index("broken")
     assert desk.marks()[at][0] == "grant"
     assert set(marks[at + 1 :]) == {"never"}
+    assert not desk.certified()
+
+
+def test_a_run_with_gpus_is_left_to_the_command(desk: Desk, truth: Truth, tmp_path: Path) -> None:
+    """GP-01: neither proven nor broken, in words, and without a certificate."""
+    recipe, gpus = render_recipe(tmp_path / "gpus", study=GPUS), truth.platform.machine_gpus(1)
+    run = replace(truth, recipe=recipe).ran(gpu_evidence=lambda nonce: encode_evidence(gpus, nonce))
+    desk.expect(*home(truth))
+    said = desk.drop(run.envelope().encode())
+    assert said.startswith("Not decided.") and "sealroom verify FILE decides" in said
+    expect(desk.page.locator("#verdict")).to_have_attribute("data-tone", "wait")
+    expect(desk.page.locator("#fraction")).to_contain_text("gpu-evidence-unwalked")
+    expect(desk.page.locator("#links .broken")).to_have_count(0)
     assert not desk.certified()
 
 

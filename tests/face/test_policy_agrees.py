@@ -238,6 +238,11 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
                     key=lambda one: one.get("digest", to_hex(sha256(b"list"))))}).encode()
     )  # fmt: skip
     known = canonical(gate_answer(PLATFORM, issued=NOW, policy=both).to_json())
+
+    def booted(image: bytes, policy: PlatformPolicy) -> bytes:
+        subject = SimulatedEnclave(PLATFORM, COMPOSE, APP_ID, os_image=image)
+        return canonical(gate_answer(PLATFORM, issued=NOW, policy=policy, subject=subject).to_json())
+
     month = 30 * 86_400
     good = [gate, new.encode(), root]
     told = [
@@ -246,6 +251,10 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         (good, new, NOW, {"before": to_hex(new.hash)}),
         ([by_measurement, unknown.encode(), root], None, NOW, {"imageKnown": False}),
         ([known, both.encode(), root], None, NOW, {"imageKnown": True}),
+        # A tampered image, whatever it says to be, is never one that the page calls known.
+        ([booted(b"\x66" * 32, both), both.encode(), root], None, NOW, {"imageKnown": False}),
+        ([booted(sha256(b"list"), unknown), unknown.encode(), root], None, NOW, {"imageKnown": False}),
+        ([booted(b"\x66" * 32, new), new.encode(), root], None, NOW, {"code": "os-image-not-allowed"}),
         ([*good, old.encode()], None, NOW, {"code": "proposal-differs"}),
         ([gate, old.encode(), root], old, NOW, {"code": "proposal-differs"}),
         ([gate, root], None, NOW, {"code": "malformed"}),

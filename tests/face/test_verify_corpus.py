@@ -22,15 +22,17 @@ from eth_utils.crypto import keccak
 from sealroom.envelope import MAX_ENVELOPE_BYTES
 from sealroom_agents.attestation import INTEL_UNDER_ANY_POLICY
 from sealroom_agents.simulator import SimulatedEnclave, runtime_event
+from sealroom_agents.simulator.gpu import encode_evidence
 from sealroom_agents.simulator.measurement import Measurements
 from sealroom_agents.simulator.pccs import TcbState
 from sealroom_agents.verification import NOTHING
 from sealroom_agents.verification.model_file import write_model
 from tests.agents import test_model_file, test_verification
 from tests.agents.liars import LIES, Truth, tell_the_truth
-from tests.agents.worked import fresh_platform, make_gate
+from tests.agents.test_verification import GPUS
+from tests.agents.worked import fresh_platform, make_gate, render_recipe
 from tests.agents.worked_model import model_run
-from tests.face.corpus import Case, require_agreement, told
+from tests.face.corpus import Case, require_agreement, told, told_by_page
 from tests.vectors.vector import cases as vectors
 from tests.vectors.vector import read
 
@@ -108,6 +110,26 @@ def test_every_lie_breaks_at_the_same_link(truth: Truth, tmp_path: Path) -> None
         lie = tell(truth)
         cases[name] = Case(lie.envelope.encode(), truth.trust, lie.pin or truth.pin, now - lie.seconds_ago)
     require_agreement(cases, tmp_path)
+
+
+def test_evidence_of_gpus_is_left_to_the_command(truth: Truth, tmp_path: Path) -> None:
+    """GP-01: the page walks none, so it calls no envelope that carries what its recipe demands broken or
+    proven: it decides nothing. Where evidence is missing or undemanded, it says what the command says."""
+    demanding = replace(truth, recipe=render_recipe(tmp_path / "gpus", study=GPUS))
+    mine, others = truth.platform.machine_gpus(1), fresh_platform().machine_gpus(1)
+
+    def case(of: Truth, evidence: bytes | Callable[[bytes], bytes]) -> Case:
+        return Case(of.ran(gpu_evidence=evidence).envelope().encode(), truth.trust, NOTHING, int(time.time()))
+
+    require_agreement({"none": case(demanding, b""), "undemanded": case(truth, b"x")}, tmp_path / "alike")
+    carried = {
+        "honest": case(demanding, lambda nonce: encode_evidence(mine, nonce)),
+        "of another mint": case(demanding, lambda nonce: encode_evidence(others, nonce)),
+    }
+    assert [told(case)["verdict"] for case in carried.values()] == ["self-consistent", "broken"]
+    for found in told_by_page(carried, tmp_path / "carried").values():
+        assert found.pop("ms") >= 0 and "sealroom verify FILE" in found.pop("detail")
+        assert found == {"code": "gpu-evidence-unwalked"}
 
 
 def test_every_edit_is_found_alike(truth: Truth, tmp_path: Path) -> None:

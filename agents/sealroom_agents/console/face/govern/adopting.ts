@@ -72,7 +72,6 @@ const said = (found: Found): readonly Node[] => {
   const { carried, simulated, tcb, device, issued, imageKnown, byMeasurement, gpuRules } = found;
   const open = [
     ...(simulated ? [SAY.gate.simulated] : []),
-    ...(imageKnown ? [] : [SAY.gate.imageUnknown]),
     ...(byMeasurement ? [SAY.gate.byMeasurement] : []),
     ...(gpuRules ? [SAY.gate.gpuRules] : []),
     SAY.gate.runsNow(minuteText(issued)),
@@ -81,7 +80,7 @@ const said = (found: Found): readonly Node[] => {
     SAY.gate.machines(device),
   ];
   return [
-    make("p", "notice", SAY.gate.verified(simulated, tcb)),
+    imageKnown ? make("p", "notice", SAY.gate.verified(simulated, tcb)) : make("p", "notice danger", SAY.gate.verifiedButImage(simulated, tcb)),
     make("h3", "", SAY.gate.policy),
     make("p", "", difference(found)),
     lines(found),
@@ -102,7 +101,7 @@ const read = async (box: HTMLElement, files: readonly File[]): Promise<Read<Carr
   const { judged } = await reader(box.dataset.reader ?? "");
   const now = adopted ?? document.querySelector("[data-now='platform policy']")?.textContent?.trim() ?? "";
   const found = judged(dropped, { chainId: BigInt(chain), adopted: isHash(now) ? now : null, now: BigInt(Math.floor(Date.now() / 1000)) });
-  return { found: found.carried, says: said(found) };
+  return { found: found.carried, says: said(found), open: !found.imageKnown };
 };
 
 /** Where a gate's files are dropped. */
@@ -113,7 +112,7 @@ export const place = (within: ParentNode): Place<Carried> | null => {
   return box && picker && said ? { picker, said, read: (files) => read(box, files) } : null;
 };
 
-/** The form fills in what the files say. */
+/** The form fills in what the files say, where the gate's OS image was checked too. */
 export const fill = (form: HTMLFormElement): void => {
   const from = place(form);
   const field = (name: string): HTMLInputElement | HTMLTextAreaElement | null => form.querySelector("[name=" + name + "]");

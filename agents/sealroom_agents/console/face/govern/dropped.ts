@@ -7,6 +7,8 @@ import { messageOf } from "../parts/text.ts";
 export interface Read<T> {
   readonly found: T;
   readonly says: readonly Node[];
+  /** Whether something that has to hold was left unchecked: such files fill in nothing, and no call is called theirs. */
+  readonly open: boolean;
 }
 
 /** Where files are dropped, where it is said what they are, and how they are read. */
@@ -16,12 +18,13 @@ export interface Place<T> {
   read(files: readonly File[]): Promise<Read<T>>;
 }
 
-/** How a call stands to the files that were dropped last. */
-export type Judged = "reading" | "same" | "other";
+/** How a call stands to the files that were dropped last: `open`, it is what they say, and not all of that was checked; `none`,
+ * they were taken away. */
+export type Judged = "none" | "reading" | "same" | "other" | "open";
 
 /** Calls `take` with what the files hold that are dropped, and says what was computed, or what is wrong. `judged` is told how it
  * stands. */
-const dropping = <T>({ picker, said, read }: Place<T>, take: (found: T) => void, judged: (stands: Judged) => void): void => {
+const dropping = <T>({ picker, said, read }: Place<T>, take: (found: T, open: boolean) => void, judged: (stands: Judged) => void): void => {
   const label = picker.closest("label");
   if (label) label.hidden = false;
   let turn = 0;
@@ -30,14 +33,14 @@ const dropping = <T>({ picker, said, read }: Place<T>, take: (found: T) => void,
     // Only the files that were dropped last count, whichever are read first.
     const mine = ++turn;
     said.replaceChildren();
-    if (!files.length) return;
+    if (!files.length) return judged("none");
     judged("reading");
     read(files)
-      .then(({ found, says }) => {
+      .then(({ found, says, open }) => {
         if (mine !== turn) return;
-        take(found);
+        take(found, open);
         said.append(...says);
-        judged("same");
+        judged(open ? "open" : "same");
       })
       .catch((error: unknown) => {
         if (mine !== turn) return;
@@ -47,8 +50,8 @@ const dropping = <T>({ picker, said, read }: Place<T>, take: (found: T) => void,
   });
 };
 
-/** A form is filled in with what the files hold. */
-export const filling = <T>(place: Place<T>, fill: (found: T) => void): void => dropping(place, fill, () => {});
+/** A form is filled in with what the files hold, where all of it was checked. */
+export const filling = <T>(place: Place<T>, fill: (found: T) => void): void => dropping(place, (found, open) => (open ? undefined : fill(found)), () => {});
 
 /** A call is held against the files; `judged` is told how it stands to those that were dropped last. */
 export const comparing = <T>(place: Place<T>, holds: (found: T) => void, judged: (stands: Judged) => void): void => dropping(place, holds, judged);

@@ -141,7 +141,7 @@ export const place = (within: ParentNode): Place<Registration> | null => {
   const said = within.querySelector<HTMLElement>("[data-sealed-said]");
   const read: Place<Registration>["read"] = async ([file]) => {
     const { found, computed } = await registrationOf(file ?? stop("There is no file."));
-    return { found, says: [make("p", "notice", computed ? SAY.computed : SAY.word)] };
+    return { found, says: [make("p", "notice", computed ? SAY.computed : SAY.word)], open: false };
   };
   return picker && said ? { picker, said, read } : null;
 };

@@ -84,13 +84,18 @@ for (const [selector, { fill }] of [["form[data-registration]", Registering], ["
   if (form) fill(form);
 }
 
-/** Holds the call against the files that are dropped; `judged` is told how it stands to them, and what is said where they fit and
- * where they do not. */
-const held = (box: HTMLElement, act: Act, judged: (stands: Judged, fits: string, other: string) => void): void => {
+/** What is said of a call as it stands to the files that were dropped. */
+type Told = Readonly<Record<Judged, string>>;
+
+const OF_FILE: Told = { none: SAY.readBack, reading: SAY.reading, same: SAY.fits, other: SAY.other, open: SAY.other };
+const OF_GATE: Told = { none: SAY.readBack, reading: SAY.reading, same: SAY.fitsGate, other: SAY.otherGate, open: SAY.openGate };
+
+/** Holds the call against the files that are dropped; `judged` is told how it stands to them, and what is said of that. */
+const held = (box: HTMLElement, act: Act, judged: (stands: Judged, says: string) => void): void => {
   const sealed = "holds" in act ? Registering.place(box) : null;
   const gate = "adopts" in act ? Adopting.place(box) : null;
-  if (sealed) comparing(sealed, (file) => (act as Registering.Registers).holds(file), (stands) => judged(stands, SAY.fits, SAY.other));
-  if (gate) comparing(gate, (files) => (act as Adopting.Adopts).adopts(files), (stands) => judged(stands, SAY.fitsGate, SAY.otherGate));
+  if (sealed) comparing(sealed, (file) => (act as Registering.Registers).holds(file), (stands) => judged(stands, OF_FILE[stands]));
+  if (gate) comparing(gate, (files) => (act as Adopting.Adopts).adopts(files), (stands) => judged(stands, OF_GATE[stands]));
 };
 
 /** A call that was checked, and the wallet that was asked. */
@@ -154,14 +159,14 @@ const begin = (box: HTMLElement): void => {
   }
   readback.replaceChildren(...act.rows.map(([what, value]) => fact(what, ...value.split("\n").flatMap((line, index) => [...(index ? [make("br", "")] : []), line.startsWith("0x") ? code(line) : line]))));
   readback.hidden = check.hidden = false;
-  held(box, act, (stands, fits, other) => {
-    amiss = stands === "same" ? null : stands === "reading" ? SAY.reading : other;
+  held(box, act, (stands, says) => {
+    amiss = stands === "same" || stands === "none" ? null : says;
     // What was checked was checked without this file.
     turn += 1;
     ready = null;
     send.disabled = safe.hidden = true;
     check.disabled = pressed;
-    if (!pressed) why.textContent = amiss ?? fits;
+    if (!pressed) why.textContent = says;
   });
   why.textContent = SAY.readBack;
 

@@ -43,7 +43,8 @@ export interface Candidate extends Carried {
   readonly policy: PlatformPolicy;
   /** The policy that is adopted now, where its file was there. */
   readonly before: PlatformPolicy | null;
-  /** Whether the registers of the gate's OS image were compared: not where the policy knows it by its measurement alone. */
+  /** Whether the gate's machine booted an image of the policy, by its registers. False leaves it open: the policy also knows
+   * images by their measurement, whose registers are not computed here, and any image may be the one that was booted. */
   readonly imageKnown: boolean;
 }
 
@@ -79,14 +80,15 @@ interface Verified {
   readonly imageKnown: boolean;
 }
 
+// What the guest says of its image settles nothing: a tampered one says what it likes, and dstack's own event may name another.
 const attestedUnder = (gate: Gate, policy: PlatformPolicy, trust: TrustRoot, now: bigint): Verified => {
   const lite = policy.osImages.some(isLite);
   try {
-    return { gate: attestedGate(gate, trust, now), imageKnown: !lite || trust.osImages.length > 0 };
+    if (trust.osImages.length) return { gate: attestedGate(gate, trust, now), imageKnown: true };
   } catch (error) {
     if (!(lite && error instanceof Refusal && error.code === "os-image-not-allowed")) throw error;
-    return { gate: attestedGate(gate, { ...trust, osImages: [] }, now), imageKnown: false };
   }
+  return { gate: attestedGate(gate, { ...trust, osImages: [] }, now), imageKnown: false };
 };
 
 /** Verifies a gate's evidence under the policy. Codes as `verify_gate` has them. */

@@ -71,10 +71,12 @@ export const REPORT_DATA: Step = {
       const alike = said === null || demanded === null ? said === demanded : said.kind === demanded.kind && Number(said.count) === demanded.count && said.mode === demanded.mode;
       if (!alike) refuse("gpu-evidence-unverified", "the enclave told the gate of other GPUs than its recipe demands");
     }),
-    // The command walks such evidence; here nothing of it is believed.
+    // The command walks such evidence; here nothing of it is believed, nor held against the envelope.
     check("quote.gpu", (found) => {
-      if (found.of("recipe").gpu !== null) refuse("gpu-evidence-unverified", "its recipe demands GPUs, whose evidence this page cannot verify: sealroom verify can");
-      if (found.envelope.gpuEvidence.length) refuse("gpu-evidence-unverified", "it carries GPU evidence, which its recipe does not demand");
+      const [demanded, carried] = [found.of("recipe").gpu !== null, found.envelope.gpuEvidence.length > 0];
+      if (carried && !demanded) refuse("gpu-evidence-unverified", "it carries GPU evidence, which its recipe does not demand");
+      if (demanded && !carried) refuse("gpu-evidence-unverified", "its recipe demands GPUs, and it carries no evidence of any");
+      if (demanded) refuse("gpu-evidence-unwalked", "its recipe demands GPUs, whose evidence this page cannot walk. The command can: sealroom verify FILE");
     }),
   ],
   tell: () => "binds the exchange with the gate, and the enclave's keys",

@@ -16,6 +16,7 @@ import { ANCHOR, RECEIPT, RESULT, STATEMENT } from "./signed.ts";
 import { SINCE } from "./since.ts";
 import type { Chain, Step, TrustedBlock } from "./state.ts";
 import { Findings } from "./state.ts";
+import { UNDECIDED } from "./undecided.ts";
 
 /** Links that need nothing but the envelope and the root of trust. */
 export const OFFLINE: readonly Step[] = [RESULT, STATEMENT, RECEIPT, GRANT, RECIPE, OUTPUT, QUOTE, REPORT_DATA, EVENT_LOG, KMS_CHAIN, GATE_QUOTE, ANCHOR];
@@ -38,9 +39,6 @@ export interface Link {
   unsaid: readonly string[];
 }
 
-/** Codes that say nothing about an envelope: the chain could not be asked, so nothing was decided. */
-export const UNDECIDED: ReadonlySet<string> = new Set(["chain-unreachable", "chain-stale", "chain-disagrees"]);
-
 export interface Options {
   trust: TrustRoot;
   pin: Pin;
@@ -60,7 +58,8 @@ export const steps = (envelope: Envelope, pin: Pin, asks: boolean): Step[] => {
 
 export const broken = (name: string, check: string | null, error: Refusal): Link => ({ name, ok: false, detail: error.message, code: error.code, check, blocks: [], unsaid: [] });
 
-/** All links up to the first broken one, as they are walked. Throws for a simulated root off local chains. */
+/** All links up to the first broken one, as they are walked. Throws for a simulated root off local chains, and with a code of
+ * `UNDECIDED` where it can go no further. */
 export async function* walk(envelope: Envelope, options: Options): AsyncGenerator<Link> {
   requireLocalChain(options.trust, envelope.statement.chainId);
   const found = new Findings(envelope, options.trust, options.now, options.pin, options.chain ?? null, options.hashes ?? new Map());

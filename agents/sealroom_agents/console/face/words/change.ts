@@ -8,6 +8,7 @@ export const SAY = {
   other: "Not sent: the file is not what this call registers. Drop the file that it registers, or reload the page.",
   fits: "The file is what this call registers. Check it with your wallet.",
   otherGate: "Not sent: the files are not of the gate that this call adopts. Drop the right ones, or reload the page.",
+  openGate: "Not sent: the files are of the gate that this call adopts, but this page cannot check the gate’s OS image. Compare with the command: sealroom govern platform --gate URL --policy FILE. Once it holds, reload the page and go on without the files, or let the command sign.",
   fitsGate: "The files are of the gate that this call adopts. Check it with your wallet.",
   declined: "You declined in the wallet. Nothing was sent.",
   notSent: "Not sent.",
@@ -36,6 +37,9 @@ export const SAY = {
   gate: {
     verified: (simulated: boolean, tcb: string): string =>
       "Computed in this page from the files: the gate’s quote holds (" + (simulated ? "SIMULATED TDX, not Intel" : "Intel TDX") + ", TCB " + tcb + ") under this policy, and binds its keys, its recipe and the policy’s hash; the KMS root vouches for its signer. Nothing was uploaded.",
+    verifiedButImage: (simulated: boolean, tcb: string): string =>
+      "Verified, except for its OS image: this page cannot tell whether the gate’s machine booted an image of this policy, and under a tampered one nothing else of it counts. The policy knows images by their measurement, whose registers the page does not compute. Compare with the command: sealroom govern platform --gate URL --policy FILE. The form is not filled in from these files. But for the image, the gate’s quote is genuine (" +
+      (simulated ? "SIMULATED TDX, not Intel" : "Intel TDX") + ", TCB " + tcb + "), and binds its keys, its recipe and the policy’s hash. Nothing was uploaded.",
     policy: "What the policy accepts",
     then: "Then: ",
     now: "Now: ",
@@ -45,9 +49,8 @@ export const SAY = {
     differs: (what: readonly string[]): string => "It differs from the policy that is adopted now in: " + what.join(", ") + ".",
     unchecked: "What this page cannot check",
     simulated: "The platform is simulated: anybody can make such a gate. It proves nothing, and local chains alone accept it.",
-    imageUnknown: "The policy knows the gate’s OS image by its measurement; this page does not compute its registers. The command line does.",
     byMeasurement: "An OS image is known by its measurement: whether its parts fit together, the command line tells.",
-    gpuRules: "The policy has rules for GPUs. No gate starts with such a policy yet.",
+    gpuRules: "Whether GPUs keep the policy’s rules: the gate judges that for each run whose recipe demands GPUs, and gives it no keys otherwise. For this its operator keeps a folder of NVIDIA’s manifests and answers (--gpu-material), without which the gate does not start.",
     runsNow: (when: string): string => "Whether this gate runs now, and where: its evidence is of " + when + ". The command line asks the gate itself.",
     whose: (compose: string): string => "Which program it is: the quote binds the hash " + compose + ". Compare it with that of the gate’s app-compose.json, which you have read.",
     digests: "Who built the OS images, and who keeps the KMS: their digests are compared with the policy’s, which somebody chose.",

@@ -5,6 +5,7 @@ import { printable } from "../../parts/text.ts";
 import type { Dropped } from "../limits.ts";
 import { MAX_FILES, MAX_FILE_BYTES } from "../limits.ts";
 import type { MarkedLink, Report } from "../report.ts";
+import { UNDECIDED } from "../undecided.ts";
 import { element, find, terms } from "./dom.ts";
 import type { Answer, Ask } from "./messages.ts";
 import { SAY, TITLES } from "./words.ts";
@@ -147,7 +148,7 @@ const finished = (report: Report, milliseconds: number): void => {
 
 const refused = (code: string, detail: string): void => {
   progress.hidden = true;
-  const undecided = code.startsWith("chain-");
+  const undecided = UNDECIDED.has(code);
   const edited = code === "malformed" || code === "not-canonical";
   say((undecided ? SAY.undecided : SAY.refused)([SENTENCES[code] ?? "", edited ? SAY.changed : ""].join(" ").trim()), undecided ? "wait" : "stop");
   fraction.textContent = `${code}: ${detail}`;
