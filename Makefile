@@ -87,8 +87,10 @@ release: setup ## write what checks deployed contracts against their sources, an
 bench: setup ## measure, and print ratios
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
 
-fuzz: setup ## throw changed bytes at all decoders for five minutes (ARGS="--seconds 60 recipe")
+# ARGS are for the decoders, and leave the properties out: those are the tests of Hypothesis, by its marker.
+fuzz: setup ## throw changed bytes at all decoders for five minutes, then new examples at all properties (ARGS="--seconds 60 recipe")
 	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
+	$(if $(ARGS),,@$(VENV)/bin/python -m pytest -q -m hypothesis --hypothesis-profile drawn --ignore tests/contracts tests)
 
 clean: ## remove what builds and tests leave behind, and keep .venv and node_modules
 	rm -rf .build .demo dist .hypothesis .pytest_cache .mypy_cache .ruff_cache contracts/.cache

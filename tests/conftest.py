@@ -33,7 +33,8 @@ LONG = (
 settings.register_profile("drawn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("drawn"), derandomize=True)
 settings.load_profile("same")
-"""The same examples at every run, however slow the machine is. `--hypothesis-profile drawn` draws others."""
+"""The same examples at every run, however slow the machine is. `--hypothesis-profile drawn` draws others, as
+`make fuzz` does."""
 
 
 def pytest_configure() -> None:

@@ -207,7 +207,7 @@ MIXES = [(3, 2, 1), (3, 3, 1), (3, 3, 2), (5, 3, 1), (5, 3, 2), (5, 5, 1), (5, 5
 """Nodes, quorum and liars."""
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     mix=st.sampled_from(MIXES),
     kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),

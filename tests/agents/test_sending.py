@@ -348,7 +348,8 @@ def test_an_enclave_gets_its_keys_from_an_opening_that_was_replaced(approved: Wo
         by_hand.replaced(first)  # perhaps more than once
         approved.chain.mine()
         reply = granted(asked.result(PATIENCE_S))
-    assert "0x" + reply.opened.tx.hex() != first["hash"]
+    mined = approved.chain.rpc("eth_getTransactionReceipt", "0x" + reply.opened.tx.hex())
+    assert (int(mined["status"], 16), int(mined["blockNumber"], 16)) == (1, reply.opened.block)
     assert approved.chain.rpc("eth_getTransactionReceipt", first["hash"]) is None
     assert spent(approved) == Spending(
         epsilon_micro=enclave.epsilon_micro, delta_pico=enclave.delta_pico, runs=1

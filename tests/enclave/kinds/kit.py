@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from tests import same_noise
 
 from sealroom.decimals import rounded_text
 from sealroom.encoding import MAX_INTEGER, canonical, to_base64
@@ -336,31 +337,15 @@ def calibrated(
 
 def seeded(exact: np.ndarray[Any, Any], noise: Noise, dice: np.random.Generator) -> list[Fraction]:
     """Noise of this law and scale from a generator with a seed, which shares no code with the custodian's."""
-    if noise.law == "laplace":
-        stop = -math.expm1(-1 / noise.width)
-        drawn = dice.geometric(stop, len(exact)) - dice.geometric(stop, len(exact))
-    else:
-        drawn = np.rint(dice.normal(0, float(noise.scale), len(exact))).astype(np.int64)
+    drawn = same_noise.LAWS[noise.law](dice, float(noise.scale), len(exact))
     grid = 2**noise.bits
-    return [Fraction(int(value) * grid + int(more), grid) for value, more in zip(exact, drawn, strict=True)]
+    return [Fraction(int(value) * grid + more, grid) for value, more in zip(exact, drawn, strict=True)]
 
 
 def released(field: Field, people: People, *, cohort: int = COHORT, seed: int = 1) -> dict[str, Any]:
-    """What `compute` releases, with coins and noise from a generator with a seed: the same at every run."""
-    kind, spec, law, dice = field.kind, field.spec, field.cost.law, np.random.default_rng(seed)
-    parts, noise = field.parts(people.rows), field.noise(people.rows)
-    prepared, state = kind.prepare(spec, law, people), None
-    for _ in range(kind.rounds(spec)):
-        kept = {
-            name: np.repeat(dice.random(people.count // people.rows) < part.rate / EVERYBODY, people.rows)
-            for name, part in parts.items()
-            if part.sampled
-        }
-        of = kind.of_sample(spec, law, prepared, kept) if kept else prepared
-        exact = kind.aggregate(spec, law, of, state)
-        noisy = {name: seeded(sums, noise[name], dice) for name, sums in exact.items()}
-        state = kind.advance(spec, law, state, noisy, noise)
-    return field.finished(people.rows, kind.finish(spec, law, state, noise, cohort))
+    """What the product's kernel releases, with coins and noise of this seed: the same at every run."""
+    with same_noise.drawn(seed):
+        return compute(field, people, cohort=cohort)
 
 
 def simulated(
