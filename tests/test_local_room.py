@@ -28,6 +28,9 @@ from sealroom_agents import child_guard, child_processes
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.chain.rpc import Rpc
 from sealroom_agents.config.load import variable
+from sealroom_agents.local.owners import act
+from sealroom_agents.local.room import Room
+from sealroom_agents.local.steps import recipe_of
 from tests import processes
 from tests.local_chain import LocalChain
 from tests.pages import ROOT, blocks, unprinted
@@ -330,17 +333,32 @@ def opened(banks: Banks) -> int:
     return Books.of_abi(ledger.decode("books", answer)).runs
 
 
-def test_a_run_goes_on_while_every_process_but_its_own_dies(banks: Banks) -> None:
-    """OP-08, OP-10: watcher and console are killed at each of its steps, the gate and the node once it has
-    its keys. It ends, its ε is spent once, and all processes are ready again by themselves. On a machine that
-    starts them too slowly no watcher is there when it asks for its keys, or its lease ends meanwhile, or the
-    console is away for too long: that costs that run, and no other."""
-    before, envelope = opened(banks), banks.folder / "killed.envelope.json"
+TRIES = 5
+"""Runs of which one has to end well: a busy machine may start a process again later than a run can wait."""
+TOO_LATE = {
+    "watcher-dead", "lease-expired", "lease-ended", "gate-unreachable", "chain-unreachable", "chain-stale",
+}  # fmt: skip
+"""Codes by which a run ends that waited for a killed process in vain."""
+
+
+def let_run(banks: Banks, runs: int) -> None:
+    """All that so many more runs of the page's study need: ε of each dataset, and an approval."""
+    room, folder = Room.read(banks.folder / ".sealroom"), banks.folder
+    for spec in recipe_of(room).datasets:
+        name = f"{spec.owner}/{spec.name}"
+        act(room, spec.owner, "lifetime", name, "--epsilon", "100")
+        act(room, spec.owner, "allow", name, "--cap", "100")
+    typed("sealroom room revoke bank-B --reason 'more runs are to be approved'", folder)
+    typed(f"sealroom room approve bank-A bank-B bank-C --runs {runs}", folder)
+
+
+def goes_on(banks: Banks, envelope: Path) -> dict[str, Any]:
+    """Ask for a run, kill all processes but its own meanwhile, and wait until all are ready. How it ended."""
+    before, told = opened(banks), list[str]()
     asked = child_processes.start(
         [str(BIN / "sealroom"), "run", "--out", str(envelope)], cwd=banks.folder, env=ENVIRONMENT,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    told: list[str] = []
     try:
         for line in asked.stdout or ():
             told.append(line)
@@ -352,17 +370,32 @@ def test_a_run_goes_on_while_every_process_but_its_own_dies(banks: Banks) -> Non
         status = asked.wait(PATIENCE_S)
     finally:
         processes.end(asked)
-    granted = any(line.startswith("granted") for line in told)
     assert (status == 0) is envelope.exists(), told
     until(lambda: all(works(banks, process) for process in PROCESSES))
-    assert opened(banks) - before in ((1,) if granted else (0, 1)), told
-    if status == 0:
-        assert "holds, on a simulated machine: " in typed(
-            f"sealroom verify {envelope.name} --room .sealroom", banks.folder
-        )
-    else:
-        ends = ("lease", "gate", "chain", "watcher-dead", "console-unreachable")
-        assert any(code in "".join(told[-2:]) for code in ends), told
+    word, run_id = told[0].split()
+    assert word == "run", told
+    # Where the console was away for too long, the run went on without this command.
+    follow = f"sealroom run --id {run_id} --json --out followed.{envelope.name} 2> /dev/null"
+    end: dict[str, Any] = json.loads(run(follow, banks.folder).stdout)
+    assert end["state"] == "done" or status != 0, (end, told)
+    granted = end["state"] == "done" or any(line.startswith("granted") for line in told)
+    assert opened(banks) - before in ((1,) if granted else (0, 1)), (end, told)
+    return end
+
+
+def test_a_run_goes_on_while_every_process_but_its_own_dies(banks: Banks) -> None:
+    """OP-08, OP-10: watcher and console are killed at each of its steps, the gate and the node once it has
+    its keys. It ends, its ε is spent once, and all processes are ready again by themselves. On a machine that
+    starts them too slowly no watcher is there when it asks for its keys, or its lease ends meanwhile: that
+    costs that run, and no other, and the next one is asked for."""
+    let_run(banks, TRIES)
+    ends: list[dict[str, Any]] = []
+    while not ends or ends[-1]["state"] != "done":
+        assert len(ends) < TRIES, ends
+        ends.append(goes_on(banks, banks.folder / f"killed.{len(ends)}.envelope.json"))
+        assert ends[-1]["state"] == "done" or ends[-1]["code"] in TOO_LATE, ends
+    told = typed(f"sealroom verify {ends[-1]['envelope']} --room .sealroom", banks.folder)
+    assert "holds, on a simulated machine: " in told
 
 
 def test_no_process_is_ready_while_the_chain_is_down(banks: Banks) -> None:
