@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyrage
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -241,6 +242,23 @@ def test_a_healthy_room_has_nothing_broken(banks: Banks) -> None:
         "gate watcher", "gate chain", "runner balance", "watcher heartbeat", "console database",
     } <= told  # fmt: skip
     assert [one["message"] for one in findings if one["name"] == "caps"] == ["2 of 3 runs are left"]
+
+
+def test_a_bank_that_joins_again_has_its_key_wrapped_anew_whoever_opens_that(
+    banks: Banks, tmp_path: Path
+) -> None:
+    assert typed("sealroom room join bank-B", banks.folder).endswith("payments: sealed, wrapped anew\n")
+    officer = pyrage.x25519.Identity.generate()
+    identity = tmp_path / "officer.txt"
+    identity.touch(mode=0o600)
+    identity.write_text(f"{officer}\n")
+    home, sealed = ".sealroom/owners/bank-C/keys", ".sealroom/sealed/bank-C"
+    typed(
+        f"sealroom key add {home}/payments.key --of {sealed}/payments.tar --recipient {officer.to_public()}",
+        banks.folder,
+    )
+    again = f"sealroom room join bank-C --identity {identity}"
+    assert typed(again, banks.folder).endswith("payments: sealed, wrapped anew\n")
 
 
 def test_a_second_call_in_the_same_folder_is_told_and_the_first_goes_on(banks: Banks) -> None:

@@ -112,6 +112,11 @@ def _asked(name: str) -> Any:
     return click.get_current_context().meta.get(_ASKED, {}).get(name)
 
 
+def name_key(place: Path) -> None:
+    """Say where the key is for a command that another one invokes: it has no command line of its own."""
+    click.get_current_context().meta.setdefault(_ASKED, {})["key"] = place
+
+
 def asked_key() -> SecretSource | None:
     """Where the command line says that the key is; `None` where it says nothing."""
     return _source("key", "key_command", "where the key is")

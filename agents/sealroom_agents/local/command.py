@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealroom_agents.cli.key_options import opener_options
 from sealroom_agents.cli.terminal import shown
 from sealroom_agents.errors import ToolError
 from sealroom_agents.storage_options import ROOM
@@ -93,13 +94,15 @@ def command() -> None:
     help="People to make up, of all owners.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes up the same data.")
+@opener_options
 @runs_option
 @room_option
 def join(owner: str, given: tuple[str, ...], people: int, seed: int, runs: int, folder: Path) -> None:
     """Seal OWNER's data for the room's study, and register them on chain with a budget.
 
     The study card is checked first, as `sealroom seal` does. The data key stays in FOLDER/owners/OWNER/keys.
-    The budget allows as many runs as --runs says, and ten times that in the dataset's life.
+    The budget allows as many runs as --runs says, and ten times that in the dataset's life. For another study
+    than the one it was sealed for, the key is wrapped anew; a key that you wrapped opens with --identity.
 
     \b
     Example:

@@ -14,6 +14,7 @@ from sealroom.codes import Code
 from sealroom.decimals import decimal_text
 from sealroom.recipe import DatasetSpec, Recipe, parse
 from sealroom_agents.chain import ChainReader
+from sealroom_agents.cli.key_options import name_key
 from sealroom_agents.cli.reseal import reseal
 from sealroom_agents.cli.seal import seal
 from sealroom_agents.cli.terminal import plural, warn
@@ -82,7 +83,8 @@ def join(
                 "without --in its wrap is made anew; for a correction: sealroom seal --dataset-version 2",
             )  # fmt: skip
         if again:
-            context.invoke(reseal, sealed_file=sealed, key=key, **binding)
+            name_key(key)
+            context.invoke(reseal, sealed_file=sealed, **binding)
         else:
             source = given or make_up(recipe, spec, places.owner(owner), people=people, seed=seed)
             kind = {"kind": "opaque"} if spec.schema is None else {}
