@@ -139,6 +139,9 @@ def test_a_gate_is_adopted_from_its_files(
         drop(page, files)
         expect(page.locator("[data-why]")).to_contain_text("of the gate that this call adopts")
         checked(page)
+        expect(page.locator("[data-why]")).to_have_text(
+            "All of it holds. Your wallet shows the call once more."
+        )
         vote = sent(page, wallet)
     assert vote["data"] == call["data"]
     assert lab.chain.state(lab.room).platform == wanted
@@ -216,6 +219,7 @@ def test_other_files_hold_the_call(
             page.locator("[data-send]"),
         )
         checked(page)
+        expect(why).to_contain_text("The gate’s files were not dropped")
         for files, says in (
             (files_of(tmp_path, stranger, NEXT), "the gate’s root key differs"),
             (files_of(tmp_path, gate, POLICY), "it is another gate, or runs under another policy"),

@@ -230,7 +230,7 @@ def _no_recipient() -> ToolError:
     return ToolError(
         Code.RECIPIENT_MALFORMED,
         "that is no age recipient",
-        "it is the public half, age1… or ssh-ed25519 …: age-keygen -y FILE prints it",
+        "it is the public half, age1… or ssh-ed25519 …, and no RSA: age-keygen -y FILE prints it",
     )
 
 

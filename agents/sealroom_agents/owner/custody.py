@@ -138,13 +138,14 @@ def open_key(file: KeyFile, openers: Openers, *, name: str, all_of_them: bool = 
 
 def added(file: KeyFile, slot: Slot, key: Secret) -> KeyFile:
     """The file with one recipient more. Raises `recipient-exists`, `recipient-malformed`."""
-    same = slot.recipient != PASSPHRASE and any(each.recipient == slot.recipient for each in file.slots)
-    if same or any(each.name == slot.name for each in file.slots):
-        raise ToolError(
-            Code.RECIPIENT_EXISTS,
-            f"the key is wrapped for {slot.name} already, by name or by recipient",
-            "replace it: sealroom key rotate FILE NAME --recipient NAME=age1…",
-        )
+    for each in file.slots:
+        same = slot.recipient != PASSPHRASE and each.recipient == slot.recipient
+        if same or each.name == slot.name:
+            raise ToolError(
+                Code.RECIPIENT_EXISTS,
+                f"the key is wrapped for {each.name} ({each.short}) already",
+                f"replace it: sealroom key rotate FILE {each.name} --recipient NAME=age1…",
+            )
     if len(file.slots) >= MAX_RECIPIENTS:
         raise ToolError(Code.RECIPIENT_MALFORMED, f"a key has at most {MAX_RECIPIENTS} recipients")
     return replace(file, slots=(*file.slots, slot)).signed(key)

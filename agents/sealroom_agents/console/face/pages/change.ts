@@ -120,6 +120,8 @@ const begin = (box: HTMLElement): void => {
   let turn = 0;
   // Why a file that was dropped keeps the call from the wallet.
   let amiss: string | null = null;
+  // Whether the call adopts a gate whose files were not seen.
+  let unseen = false;
   let pressed = false;
   let quit = (): void => {};
 
@@ -159,7 +161,9 @@ const begin = (box: HTMLElement): void => {
   }
   readback.replaceChildren(...act.rows.map(([what, value]) => fact(what, ...value.split("\n").flatMap((line, index) => [...(index ? [make("br", "")] : []), line.startsWith("0x") ? code(line) : line]))));
   readback.hidden = check.hidden = false;
+  unseen = "adopts" in act;
   held(box, act, (stands, says) => {
+    unseen = "adopts" in act && stands !== "same";
     amiss = stands === "same" || stands === "none" ? null : says;
     // What was checked was checked without this file.
     turn += 1;
@@ -197,7 +201,7 @@ const begin = (box: HTMLElement): void => {
       ready = Object.freeze({ call, wallet, isSafe });
       send.hidden = send.disabled = isSafe;
       safe.hidden = !isSafe;
-      why.textContent = isSafe ? SAY.holdsSafe : SAY.holds;
+      why.textContent = (isSafe ? SAY.holdsSafe : SAY.holds) + (unseen ? " " + SAY.unseen : "");
     } catch (error) {
       if (mine === turn) fail(error);
     }

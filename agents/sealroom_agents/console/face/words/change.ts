@@ -22,6 +22,7 @@ export const SAY = {
   tries: "Trying it",
   holdsSafe: "All of it holds. The Safe’s owners sign and execute what is in the file.",
   holds: "All of it holds. Your wallet shows the call once more.",
+  unseen: "The gate’s files were not dropped, so nothing here shows that a gate stands behind these hashes.",
   saved: "Nothing is sent. Load the file in your Safe’s transaction builder, compare, and let its owners sign and execute it. Nothing counts before.",
   signing: "Waiting for your signature in the wallet",
   otherChain: "Your wallet went to another chain. Nothing was sent.",
@@ -31,7 +32,7 @@ export const SAY = {
   mined: (block: bigint): string => "Done in block " + String(block) + ", by your wallet’s node.",
   done: "Done. Reload the page to see what holds now.",
   voted: "Done.",
-  whatBecame: "See what became of this proposal",
+  whatBecame: "See where this proposal stands",
   computed: "Computed in this page from the sealed file: its header’s and its index’s SHA-256, and the dataset’s id. Nothing of it was uploaded, and its ciphertext was not read.",
   word: "Read from what was written beside the sealed file: the dataset’s id is computed in this page, the hashes are that file’s word. Drop the sealed file itself to have them computed.",
   gate: {
