@@ -21,7 +21,6 @@ from tests.agents.changing import SENDING, change, checked, refused, sent
 from tests.agents.labs import registered
 from tests.local_chain import account
 from tests.outside import Lab
-from tests.patience import until
 
 from sealroom import sealed
 from sealroom.encoding import to_hex
@@ -286,22 +285,29 @@ def test_of_two_files_the_last_one_counts_whichever_is_read_first(
             page.evaluate(
                 """() => {
                   const held = [];
+                  let under_way = 0;
                   for (const name of ["arrayBuffer", "text"]) {
                     const read = Blob.prototype[name];
                     Blob.prototype[name] = async function () {
-                      if (window.slow) await new Promise((go) => held.push(go));
-                      return read.call(this);
+                      under_way += 1;
+                      try {
+                        if (window.slow) await new Promise((go) => held.push(go));
+                        return await read.call(this);
+                      } finally {
+                        under_way -= 1;
+                      }
                     };
                   }
                   window.slow = true;
-                  window.letGo = () => { window.slow = false; held.forEach((go) => go()); };
-                  // Which file is the last is looked up once one is read, before anything is made of it.
-                  const picker = document.querySelector("[data-sealed]");
-                  const files = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "files");
-                  window.lookedUp = 0;
-                  Object.defineProperty(picker, "files", {
-                    get() { window.lookedUp += 1; return files.get.call(this); },
-                  });
+                  // Ends when all is read: what follows from a piece begins the next one in the same turn.
+                  window.letGo = async () => {
+                    window.slow = false;
+                    held.forEach((go) => go());
+                    for (let idle = 0; idle < 10; idle = under_way ? 0 : idle + 1) {
+                      await new Promise((go) => setTimeout(go));
+                    }
+                    return held.length;
+                  };
                 }"""
             )
             drop(page, first)
@@ -309,8 +315,6 @@ def test_of_two_files_the_last_one_counts_whichever_is_read_first(
             drop(page, last)
             field = page.locator("textarea[name=registration]")
             expect(field).to_have_value(re.compile(f'"name":"{names}"'))
-            page.evaluate("window.lookedUp = 0; window.letGo()")
-            until(lambda: page.evaluate("window.lookedUp"))
-            page.evaluate("new Promise((go) => setTimeout(go))")  # and what follows from it is done
+            assert page.evaluate("window.letGo()"), "the first file was not slow"
             assert json.loads(field.input_value())["name"] == names
             expect(page.locator("[data-sealed-said] p")).to_have_count(1)

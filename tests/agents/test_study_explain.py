@@ -19,6 +19,7 @@ from tests.enclave.kinds.kit import paid, spec_of
 
 from sealroom.privacy.kinds import KINDS
 from sealroom.recipe import Field, Recipe, parse, render
+from sealroom_agents.console.bodies import recipe_body
 from sealroom_agents.studies.diff import MOST_LINES, Change, by_number, diff
 from sealroom_agents.studies.expected import EXAMPLE, expected
 from sealroom_agents.studies.explain import sections
@@ -128,6 +129,9 @@ def test_what_a_recipe_asks_of_its_machine_is_told_and_compared(tmp_path: Path) 
     assert before == "2 h100 GPUs (passthrough): their evidence is verified before any key leaves."
     assert after is not None and after.startswith("No GPU is demanded. Its host tells it ")
     assert dict(sections(old, []))["On which machine"] == [before]
+    told = recipe_body(old)
+    assert told.gpu is not None and (told.gpu.kind, told.gpu.count, told.hints) == ("h100", 2, False)
+    assert (recipe_body(new).gpu, recipe_body(new).hints) == (None, True)
 
 
 def test_long_texts_are_compared_by_command_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

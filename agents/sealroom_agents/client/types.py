@@ -173,6 +173,14 @@ class Governing(TypedDict):
     removes: list[str]
 
 
+class Gpu(TypedDict):
+    """GPUs that a recipe demands."""
+
+    kind: str
+    count: int
+    mode: str
+
+
 class Guarantee(TypedDict):
     """Why one person's data stays apart from another's."""
 
@@ -313,6 +321,8 @@ class Recipe(TypedDict):
 
     guarantee: Guarantee
     researchers: list[str]
+    gpu: Gpu | None
+    hints: bool
     tables: list[Schema]
     reads: list[Reads]
     relation: Relation | None

@@ -88,6 +88,14 @@ class Inference(Strict):
     )
 
 
+class Gpu(Strict):
+    """GPUs that a recipe demands."""
+
+    kind: str = Field(examples=["h100"])
+    count: int
+    mode: str = Field(examples=["passthrough"])
+
+
 class Recipe(Strict):
     """What a recipe promises, reads and computes."""
 
@@ -96,6 +104,8 @@ class Recipe(Strict):
         description="Accounts that may ask for runs besides the owners; `anyone` alone where all may.",
         examples=[["anyone"]],
     )
+    gpu: Gpu | None = Field(description="The GPUs whose evidence the enclave must show; null demands none.")
+    hints: bool = Field(description="Whether its host tells the enclave its run; nothing is decided by that.")
     tables: list[Schema]
     reads: list[Reads]
     relation: Relation | None = Field(description="Null where a script computes.")
