@@ -9,10 +9,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 LONG = (
+    "tests/test_local_room.py",
     "tests/test_story.py",
     "tests/packaging/test_readme.py",
     "tests/enclave/test_run.py",
     "tests/agents/test_cli.py",
+    "tests/test_vmm_room.py",
+    "tests/test_gpu_room.py",
+    "tests/enclave/test_attacks.py",
     "tests/packaging/test_installed.py",
     "tests/enclave/kinds/test_coverage.py",
     "tests/enclave/kinds/test_kernel.py",
