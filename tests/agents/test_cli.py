@@ -226,7 +226,7 @@ def test_help_of_every_command_shows_an_example(
 ) -> None:
     done = helps(name)
     assert done.returncode == 0, done.stdout
-    assert re.search(rf"\n +sealroom {name} .*--?\w|\n +sealroom {name} \w", done.stdout), done.stdout
+    assert re.search(rf"\n +sealroom {name} .*--?\w|\n +sealroom {name} [\w~]", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("name", ENTRIES)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,6 +38,9 @@ from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom_agents.cli.terminal import complain
 from sealroom_agents.errors import CommandExit, ConfigurationError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,17 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("demo", f"{_HERE}.demo.command:command", "run one study, from sealing to revocation"),
         ),
     ),
+    (
+        "This tool",
+        (
+            Entry(
+                "completion",
+                f"{_HERE}.cli.completion:completion",
+                "print a script by which a shell completes commands",
+            ),
+            Entry("man", f"{_HERE}.cli.man:man", "write manual pages of all commands"),
+        ),
+    ),
 )
 
 EXTRAS = {
@@ -190,6 +204,26 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module_name), attribute)
         command.name = cmd_name
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as missing:
+            raise click.exceptions.NoSuchCommand(
+                missing.command_name, possibilities=ENTRIES, ctx=ctx
+            ) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click's own imports each command for its summary.
+        from click.shell_completion import CompletionItem
+
+        entries = [entry for entry in ENTRIES.values() if entry.name.startswith(incomplete)]
+        return [
+            *(CompletionItem(entry.name, help=entry.summary) for entry in entries),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(len(name) for name in ENTRIES)

@@ -19,7 +19,7 @@ from sealroom.codes import Code
 from sealroom_agents.cli import datakey
 from sealroom_agents.cli.key_options import opener_options, openers, parties, recipient_options
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import complain, interruptible, table, warn
+from sealroom_agents.cli.terminal import complain, interruptible, into_file, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT, wrapped
 from sealroom_agents.errors import CommandExit, ToolError
 
@@ -252,6 +252,8 @@ def export(key_file: Path, plain: bool) -> None:
 
     if not plain:
         raise click.UsageError("the key is printed as it is, and opens all of the data: say --plain")
+    if into_file():
+        raise click.UsageError("stdout is a file, where the plain key would stay: send it into a pipe")
     with _held(key_file) as held:
         sys.stdout.buffer.write(data_key.text(held.key, note=held.file.note))
 

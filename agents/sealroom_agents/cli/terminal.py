@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,11 @@ def plural(count: int, noun: str) -> str:
 def finding(name: str, detail: str, *, ok: bool, width: int) -> None:
     """A line of a walk: whether it holds, its name in `width` characters, what was found."""
     click.echo(f"{'ok    ' if ok else 'BROKEN'}  {name:<{width}}  {coloured(detail)}")
+
+
+def into_file() -> bool:
+    """Whether the shell sends stdout into a file, which it made before this program began."""
+    return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 def warn(message: str) -> None:

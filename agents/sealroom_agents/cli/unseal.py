@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ import click
 from sealroom.codes import Code
 from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import complain, interruptible, plural, progress, size, table
+from sealroom_agents.cli.terminal import complain, interruptible, into_file, plural, progress, size, table
 from sealroom_agents.errors import CommandExit, ToolError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from sealroom_agents.owner.salvage import Salvage
 
 _WRONG_KEY = "where you are sure of the key, the index may be damaged: --salvage --out FILE tries every part"
+_NO_HEADER = "each part is bound to the header, so nothing opens without it: fetch or restore the sealed file"
 _SALVAGE = "which parts are broken, and what can be had without them: --salvage --out FILE"
 
 
@@ -93,7 +93,7 @@ def _need_pipe(*, salvage: bool, as_json: bool) -> None:
         raise click.UsageError("--out - gives nothing but the file: leave out --salvage and --json")
     if sys.stdout.isatty():
         raise click.UsageError("stdout is a terminal: name a file with --out, or send it into a pipe")
-    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+    if into_file():
         # The shell made it, for others to read too, and it would keep a part of what failed later.
         raise click.UsageError("stdout is a file: name it with --out FILE, or send it into a pipe")
 
@@ -123,7 +123,9 @@ def _refuse_place(out: Path, *, force: bool) -> None:
 
 
 def _header(sealed_file: Path) -> Header:
-    """The header alone: of a damaged file it may be all that can be read."""
+    """The header alone: of a damaged file it may be all that can be read. Without it no part opens, for each
+    is bound to it."""
+    from sealroom.errors import HeaderError
     from sealroom.sealed.archive import HEADER_NAME, ArchiveReader
     from sealroom.sealed.header import MAX_HEADER_BYTES, Header
     from sealroom.sealed.reader import open_file
@@ -132,6 +134,8 @@ def _header(sealed_file: Path) -> Header:
     try:
         reader = ArchiveReader(descriptor)
         return Header.parse(reader.read(reader.member(HEADER_NAME, limit=MAX_HEADER_BYTES)))
+    except HeaderError as error:
+        raise HeaderError(error.code, error.message, error.hint or _NO_HEADER) from None
     finally:
         os.close(descriptor)
 

@@ -132,12 +132,15 @@ def _frame(path: Path, dek: Secret) -> SealError | None:
     return None
 
 
+_NO_PART = "`sealroom key list` says which header the key is for; fetch or restore the sealed file"
+
+
 def _nothing(states: Sequence[bytes], frame: SealError | None) -> SealError:
     """Why there is no part that opens. Of a key nothing is said where none of them could be tried."""
     said = None if frame is None else frame.message
     if _BROKEN in states:
         what = "no part opens: it is the key of another file, or the header was altered"
-        return SealIndexError(Code.WRONG_KEY, what, said)
+        return SealIndexError(Code.WRONG_KEY, what, said or _NO_PART)
     return HeaderError(_CODES[states[0]], "no part is there that could be read", said)
 
 
