@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from sealroom_agents.owner.salvage import Salvage
 
 _WRONG_KEY = "where you are sure of the key, the index may be damaged: --salvage --out FILE tries every part"
-_NO_HEADER = "each part is bound to the header, so nothing opens without it: fetch or restore the sealed file"
+_NO_HEADER = (
+    "if it was sealed: each part is bound to the header, so nothing opens without it; restore the sealed file"
+)
 _SALVAGE = "which parts are broken, and what can be had without them: --salvage --out FILE"
 
 
