@@ -66,7 +66,18 @@ def machine_words(recipe: Recipe) -> str:
         said += (
             " Its host tells it which run it is and where the sealed files lie; nothing is decided by that."
         )
+    if recipe.script is not None:
+        said += (
+            f" Phala Cloud's own script of {recipe.script.size:,} bytes runs as root in the VM before the"
+            f" containers; the recipe's bytes hold it, and its SHA-256 is {recipe.script.digest}."
+        )
     return said
+
+
+def script_facts(recipe: Recipe) -> dict[str, Any] | None:
+    """What runs as root before the containers, for a program; `None` where nothing does."""
+    script = recipe.script
+    return None if script is None else {"name": script.name, "bytes": script.size, "sha256": script.digest}
 
 
 def withheld_words(recipe: Recipe, field: Field) -> str:
@@ -147,6 +158,7 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
         "researchers": list(recipe.researchers),
         "gpu": None if recipe.gpu is None else recipe.gpu.to_json(),
         "hints": recipe.hints,
+        "script": script_facts(recipe),
         "tables": [
             {
                 "name": schema.name,

@@ -5,8 +5,8 @@ Progress is one JSON object a line on standard output, with "phase": attesting, 
 run's opening is; before or after the analysis ends), emitting, done; or refused, lease-ended, failed, each
 with "code" and "message". Nothing in it comes from data.
 
-Without arguments it reads its host's hints (`/run/hints.json`): which run this is, and where datasets lie.
-The same lines, the outcome and the exit status then go to the runner that the hints name.
+Without arguments it reads its host's hints (`SEALROOM_HINTS`, else `/run/hints.json`): which run this is, and
+where datasets lie. The same lines, the outcome and the exit status then go to the runner that the hints name.
 
 `python -m sealroom job [DIR]`: the service `job` of the same machine, which makes the processes that analyse,
 and listens in DIR (/run/sealroom).

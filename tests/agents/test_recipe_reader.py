@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from tests.face.bundling import ROOT, bundled
+from tests.formats import phala
+from tests.formats.phala import needs_script
 from tests.formats.test_recipe_inference import rendered
 from tests.formats.test_recipe_relation import STUDY, changed, for_people
 from tests.vectors.vector import cases, read
@@ -63,6 +65,12 @@ ODD_TYPES: tuple[Any, ...] = (
     {"type": "struct", "fields": {"a": "bool", "A": "bool"}},
 )  # fmt: skip
 ODD_NAMES = ["Größe (cm)", "年齢", "𝛆", "a\u0302", " x", "x ", "a\u200bb", "c" * 256, "a.b", "AGE"]
+PHALA_OTHERS: list[tuple[str, Any]] = [
+    ("pre_launch_script", "#!/bin/bash\n"), ("pre_launch_script", None), ("init_script", "true"),
+    ("allowed_envs", ["SEALROOM_HINTS", "DSTACK_ROOT_PASSWORD"]), ("allowed_envs", "SEALROOM_HINTS"),
+    ("tproxy_enabled", True), ("tproxy_enabled", 0), ("storage_fs", "ext4"), ("secure_time", True),
+    ("key_provider", "kms"), ("public_tcbinfo", True), ("features", ["kms", "tproxy-net"]), ("salt", "1"),
+]  # fmt: skip
 ASKERS: list[dict[str, Any]] = [
     {}, {"researchers": ["anyone"]}, {"researchers": ["0x" + "1a" * 20, "0x" + "c0" * 20]},
 ]  # fmt: skip
@@ -176,6 +184,19 @@ def test_every_vector_is_read_as_we_read_it(tmp_path: Path) -> None:
         agree(compose, found) for compose, found in zip(recipes, read_in_node(tmp_path, recipes), strict=True)
     ]
     assert {True, False} == set(accepted)
+
+
+@needs_script
+def test_what_phala_builds_is_read_as_we_read_it(tmp_path: Path) -> None:
+    """AT-23: the script by its hash, its words the same, and its text; what differs is refused by both."""
+    compose = phala.wrapped(tmp_path)
+    frame = json.loads(compose)
+    changed = [canonical({**frame, name: value}) for name, value in PHALA_OTHERS]
+    changed += [canonical({each: frame[each] for each in frame if each != name}) for name in frame]
+    found, *others = read_in_node(tmp_path, [compose, *changed])
+    assert agree(compose, found) and found["script"]["text"] == phala.script() == parse(compose).script_text
+    assert "12,328 bytes runs as root" in found["machine"] and found["hints"] is True
+    assert not any(agree(each, one) for each, one in zip(changed, others, strict=True))
 
 
 class Maker:

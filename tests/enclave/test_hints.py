@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from sealroom.errors import HostError
+from sealroom.recipe.wrapped import HINTS_VARIABLE
 from sealroom.runtime import host_link
 from sealroom.runtime.command import main
 from sealroom.runtime.hints import MAX_HINTS_BYTES, Hints
@@ -59,6 +61,41 @@ def test_other_hints_are_refused(tmp_path: Path, told: Any) -> None:
     with pytest.raises(HostError) as caught:
         Hints.read(written(tmp_path, told))
     assert caught.value.code == "hints-malformed"
+
+
+def variable(told: Any) -> str:
+    return base64.b64encode(told if isinstance(told, bytes) else json.dumps(told).encode()).decode()
+
+
+def test_a_variable_says_the_same_as_a_file(tmp_path: Path) -> None:
+    assert Hints.told(variable(GOOD)) == Hints.read(written(tmp_path, GOOD))
+    full = json.dumps(GOOD).encode().ljust(MAX_HINTS_BYTES)
+    assert Hints.told(variable(full)) == Hints.told(variable(GOOD))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", json.dumps(GOOD), variable(GOOD)[:-1], variable(GOOD) + "\n", variable(GOOD) + "ä", "====",
+        variable(json.dumps(GOOD).encode().ljust(MAX_HINTS_BYTES + 1)), variable(GOOD | {"more": 1}),
+        variable(GOOD | {"gate": "file:///etc/passwd"}), variable(b"\xff"),
+    ],
+)  # fmt: skip
+def test_another_variable_is_refused(text: str) -> None:
+    """AT-21: whatever is encrypted to the machine, by whomever."""
+    with pytest.raises(HostError) as caught:
+        Hints.told(text)
+    assert caught.value.code == "hints-malformed"
+
+
+def test_the_program_reads_the_variable_first_and_a_named_file_before_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(HINTS_VARIABLE, "no base64")
+    assert main([]) == 78
+    assert main(["--hints", str(tmp_path / "none.json")]) == 78
+    said = [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()]
+    assert "base64" in said[0] and "none.json" in said[1]
 
 
 def test_without_hints_the_program_says_so_and_refuses_its_configuration(

@@ -57,6 +57,11 @@ from tests.vectors.make_policy import make_policies
 from tests.vectors.make_sealed import make_sealed
 from tests.vectors.vector import FOLDER, Vector
 
+PHALA = {
+    "allowed_envs": ["SEALROOM_HINTS"], "secure_time": False, "storage_fs": "zfs", "tproxy_enabled": False,
+}  # fmt: skip
+"""What Phala Cloud's form of a recipe has otherwise."""
+
 
 def make_recipes() -> None:
     """Recipes: the worked one, and one broken rule each."""
@@ -97,6 +102,16 @@ def make_recipes() -> None:
         ),
         "ports": ("recipe-ports", "AT-25", in_service(put("ports", ["80:80"]))),
         "init_script": ("recipe-script", "AT-23", in_frame(put("init_script", "true"))),
+        "script_of_a_cloud": (
+            "recipe-script",
+            "AT-23: Phala's form, with a script that nobody has read",
+            in_frame(lambda frame: frame.update(PHALA, pre_launch_script="#!/bin/bash\n")),
+        ),
+        "hints_of_a_cloud": (
+            "recipe-allowed-envs",
+            "AT-21: the variable of Phala's form in ours",
+            in_frame(put("allowed_envs", ["SEALROOM_HINTS"])),
+        ),
         "public_logs": ("recipe-public-logs", "AT-25", in_frame(put("public_logs", True))),
         "allowed_envs": ("recipe-allowed-envs", "AT-21", in_frame(put("allowed_envs", ["LD_PRELOAD"]))),
         "unknown_setting": ("recipe-unknown-field", "AT-23", in_frame(put("swap_size", 1))),

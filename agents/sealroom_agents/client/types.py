@@ -323,6 +323,7 @@ class Recipe(TypedDict):
     researchers: list[str]
     gpu: Gpu | None
     hints: bool
+    script: Script | None
     tables: list[Schema]
     reads: list[Reads]
     relation: Relation | None
@@ -473,6 +474,14 @@ class Schema(TypedDict):
     name: str
     unit: str
     columns: list[Column]
+
+
+class Script(TypedDict):
+    """What Phala Cloud runs as root before the containers; the recipe's bytes hold it."""
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 class Signature(TypedDict):

@@ -15,6 +15,7 @@ from sealroom_agents.recipe_words import (
     dataset_words,
     inference_facts,
     machine_words,
+    script_facts,
     withheld_words,
 )
 from sealroom_agents.studies.duration import estimated_seconds, seconds_given
@@ -131,6 +132,7 @@ def facts(recipe: Recipe, cohorts: Sequence[int | None]) -> dict[str, Any]:
         "researchers": list(recipe.researchers),
         "gpu": None if recipe.gpu is None else recipe.gpu.to_json(),
         "hints": recipe.hints,
+        "script": script_facts(recipe),
         "unit": recipe.unit,
         "epsilon": decimal_text(recipe.privacy.epsilon),
         "delta": decimal_text(recipe.privacy.delta),

@@ -3,19 +3,23 @@
 
 dstack measures these bytes but judges none of them: it would run an init script as root, show logs to the
 world, or pull whatever a tag points to today. So every known setting has one allowed value here, a setting we
-don't know is refused, and the most dangerous ones have a code of their own (AT-23, AT-24, AT-25).
+don't know is refused, and the most dangerous ones have a code of their own (AT-23, AT-24, AT-25). There are
+two forms: the one that we write whole, and the one that Phala Cloud builds around the same services
+(`recipe.wrapped`).
 Source: dstack 0.5, `AppCompose` in `dstack-types`; the Compose specification for the service.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sealroom.codes import Code
 from sealroom.encoding import canonical, parse_canonical
 from sealroom.errors import FormatError, RecipeError
-from sealroom.recipe import yamltext
+from sealroom.recipe import wrapped, yamltext
+from sealroom.recipe.wrapped import HINTS_VARIABLE, Script
 
 MAX_COMPOSE_BYTES = 256 * 1024
 """Most bytes of an app-compose file (dstack's own limit)."""
@@ -32,22 +36,33 @@ _DIGEST_IMAGE = re.compile(
     r"[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"
 )
 
-_FIXED: dict[str, tuple[Any, Code]] = {
+_Fixed = dict[str, tuple[Any, Code]]
+"""Settings with one allowed value, and the code that names a recipe with another."""
+
+_BOTH: _Fixed = {
     "manifest_version": (2, Code.RECIPE_MANIFEST_VERSION),
     "runner": ("docker-compose", Code.RECIPE_RUNNER),
     "features": (["kms"], Code.RECIPE_KEY_PROVIDER),
     "kms_enabled": (True, Code.RECIPE_KEY_PROVIDER),
-    "key_provider": ("kms", Code.RECIPE_KEY_PROVIDER),
     "local_key_provider_enabled": (False, Code.RECIPE_KEY_PROVIDER),
     "gateway_enabled": (False, Code.RECIPE_GATEWAY),
     "public_logs": (False, Code.RECIPE_PUBLIC_LOGS),
     "public_sysinfo": (False, Code.RECIPE_PUBLIC_SYSINFO),
     "public_tcbinfo": (False, Code.RECIPE_PUBLIC_TCBINFO),
     "no_instance_id": (False, Code.RECIPE_INSTANCE_ID),
+}
+_OURS: _Fixed = {
+    "key_provider": ("kms", Code.RECIPE_KEY_PROVIDER),
     "secure_time": (True, Code.RECIPE_SECURE_TIME),
     "allowed_envs": ([], Code.RECIPE_ALLOWED_ENVS),
 }
-"""Settings with one allowed value, and the code that names a recipe with another."""
+_WRAPPED: _Fixed = {
+    "tproxy_enabled": (False, Code.RECIPE_GATEWAY),
+    # As Phala writes it. An enclave reads no clock of the day.
+    "secure_time": (False, Code.RECIPE_SECURE_TIME),
+    "allowed_envs": ([HINTS_VARIABLE], Code.RECIPE_ALLOWED_ENVS),
+    "storage_fs": ("zfs", Code.RECIPE_MALFORMED),
+}
 
 _FRAME_CODES = {
     Code.MALFORMED: Code.RECIPE_MALFORMED,
@@ -56,7 +71,7 @@ _FRAME_CODES = {
 }
 """What is wrong with the bytes of any JSON, as codes of a recipe."""
 
-_SCRIPTS = ("init_script", "pre_launch_script", "bash_script")
+_SCRIPTS = ("init_script", wrapped.MEMBER, "bash_script")
 """Scripts that dstack runs as root before any container (AT-23)."""
 
 _SERVICE_CODES = {
@@ -99,21 +114,41 @@ _SERVICE_CODES = {
 """Settings of a service that have one value or must not be there, with the code that names another."""
 
 
-def render_frame(*, name: str, image: str, section: dict[str, Any], hints: bool = False) -> bytes:
-    """The app-compose bytes for one study; `section` is its `x-sealroom`, and with `hints` the enclave reads
-    what its host tells it."""
-    found = services(image, hints=hints)
+@dataclass(frozen=True)
+class Frame:
+    """What an app-compose holds."""
+
+    name: str
+    services: dict[str, Any]
+    """Their settings."""
+    section: dict[str, Any]
+    """`x-sealroom`."""
+    text: str | None
+    """Phala's script, in a recipe that Phala built around."""
+    script: Script | None
+    """Which one it is."""
+
+
+def render_frame(
+    *, name: str, image: str, section: dict[str, Any], hints: bool = False, script: str | None = None
+) -> bytes:
+    """The app-compose bytes for one study; `section` is its `x-sealroom`. With `hints` the enclave reads what
+    its host tells it; with Phala's `script` the bytes are those that Phala Cloud builds, and it does so
+    always."""
+    found = services(image, hints=hints, variable=script is not None)
     try:
         text = yamltext.dump({"services": found, "volumes": VOLUMES, "x-sealroom": section})
     except FormatError as error:
         raise RecipeError(Code.RECIPE_MALFORMED, f"x-sealroom: {error.message}") from None
-    frame = {field: value for field, (value, _) in _FIXED.items()}
-    return canonical({**frame, "name": name, "docker_compose_file": text})
+    fixed = _BOTH | (_OURS if script is None else _WRAPPED)
+    frame = {field: value for field, (value, _) in fixed.items()}
+    told = {} if script is None else {wrapped.MEMBER: script}
+    return canonical({**frame, **told, "name": name, "docker_compose_file": text})
 
 
-def services(image: str, *, hints: bool = False) -> dict[str, dict[str, Any]]:
+def services(image: str, *, hints: bool = False, variable: bool = False) -> dict[str, dict[str, Any]]:
     """The two services of a recipe. Only the image is a study's choice, one for both, and whether the enclave
-    reads its host's hints.
+    reads its host's hints: from a file, or from a `variable`.
 
     `enclave` is the custodian: it holds the keys and the guest agent's socket. `job` makes the processes that
     analyse: the container runtime gives it what a process without privileges cannot take, namespaces, limits
@@ -127,8 +162,11 @@ def services(image: str, *, hints: bool = False) -> dict[str, dict[str, Any]]:
         "security_opt": ["no-new-privileges:true"],
         "logging": {"driver": "none"},
     }
-    told = [HINTS] if hints else []
+    told = [HINTS] if hints and not variable else []
     enclave = {"tmpfs": ["/tmp"], "volumes": [f"{GUEST_SOCKET}:{GUEST_SOCKET}", *told, CHANNEL]}
+    if variable:
+        # A bare name: docker hands the value on as it is, and reads no $ in it.
+        enclave["environment"] = [HINTS_VARIABLE]
     job = {
         "command": ["job"],
         "user": "65532:65532",
@@ -146,8 +184,8 @@ VOLUMES = {
 }
 
 
-def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Judge the frame; returns its name, the settings of its services and the `x-sealroom` section."""
+def read_frame(compose: bytes) -> Frame:
+    """Judge the frame."""
     try:
         frame = parse_canonical(compose, MAX_COMPOSE_BYTES)
     except FormatError as error:
@@ -155,27 +193,30 @@ def read_frame(compose: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
     name, text = frame.pop("name", None), frame.pop("docker_compose_file", None)
     if not isinstance(name, str) or not isinstance(text, str):
         raise RecipeError(Code.RECIPE_MALFORMED, "app-compose lacks its name or its docker_compose_file")
-    for script in _SCRIPTS:
-        if script in frame:
-            raise RecipeError(Code.RECIPE_SCRIPT, f"app-compose has {script}: dstack would run it as root")
-    for field, (allowed, code) in _FIXED.items():
+    script = wrapped.known(frame.get(wrapped.MEMBER))
+    told = frame.pop(wrapped.MEMBER) if script is not None else None
+    for member in _SCRIPTS:
+        if member in frame:
+            raise RecipeError(Code.RECIPE_SCRIPT, f"app-compose has {member}: dstack would run it as root")
+    for field, (allowed, code) in (_BOTH | (_OURS if script is None else _WRAPPED)).items():
         # `repr` tells true from 1, which compare equal.
         if field not in frame or repr(frame.pop(field)) != repr(allowed):
             raise RecipeError(code, f"app-compose must have {field}: {canonical_text(allowed)}")
     for field in sorted(frame):
         raise RecipeError(Code.RECIPE_UNKNOWN_FIELD, f"app-compose has the unknown field {field[:80]!r}")
     found, section = _read_compose(text)
-    return name, found, section
+    return Frame(name, found, section, told, script)
 
 
-def check_services(found: dict[str, Any]) -> tuple[str, bool]:
-    """Judge the services of a recipe; returns their image, and whether the enclave reads its host's hints."""
+def check_services(found: dict[str, Any], *, variable: bool = False) -> tuple[str, bool]:
+    """Judge the services of a recipe; returns their image, and whether the enclave reads its host's hints.
+    With `variable` it does so always, and from nowhere else."""
     images = [settings.get("image") for settings in found.values()]
     volumes = found["enclave"].get("volumes")
-    hints = isinstance(volumes, list) and HINTS in volumes
+    hints = variable or (isinstance(volumes, list) and HINTS in volumes)
     for name, settings in found.items():
         image = check_image(settings.get("image"))
-        expected = services(image, hints=hints)[name]
+        expected = services(image, hints=hints, variable=variable)[name]
         for field in sorted({*settings, *expected}):
             # `repr` tells true from 1, which compare equal.
             if field in _SERVICE_CODES and repr(settings.get(field)) != repr(expected.get(field)):

@@ -9,6 +9,7 @@ From then on only those bytes exist: they are stored, shown, hashed and shipped,
 from __future__ import annotations
 
 import ast
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from sealroom.recipe.inference import Inference, read_inferences
 from sealroom.recipe.relation import Relation, check_result
 from sealroom.recipe.researchers import read_researchers
 from sealroom.recipe.tables import FILES, MAX_DATASETS, DatasetSpec, Schema, read_datasets, read_schemas
+from sealroom.recipe.wrapped import MAX_SCRIPT_BYTES, MEMBER, SCRIPT_FILE, Script, known
 from sealroom.schema.names import STUDY_NAME, STUDY_NAME_WORDS
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ STUDY_MEMBERS = (
     "relation", "blocks", "inference", "privacy", "output",
 )  # fmt: skip
 """All that `study.yaml` may have."""
+DSTACK, PHALA = "dstack", "phala-cloud"
+"""What `hints` of a study may be: who runs the host."""
 VERSION = 2
 """Version of `study.yaml` and of `x-sealroom`."""
 MAX_STUDY_BYTES = 256 * 1024
@@ -73,6 +77,8 @@ class Recipe:
     """The GPUs whose evidence the enclave must show; `None` demands none."""
     hints: bool
     """Whether the enclave reads what its host tells it, as it must on a real one."""
+    script: Script | None
+    """What runs as root before the containers, where Phala Cloud built the bytes; else nothing does."""
     guarantee: Guarantee
     """Why one person's data stays apart from another's."""
     researchers: tuple[str, ...]
@@ -112,6 +118,11 @@ class Recipe:
     def unit(self) -> str:
         """Column that names the person: the same in all schemas; the first where a relation computes."""
         return self.schemas[0].unit
+
+    @property
+    def script_text(self) -> str:
+        """The text of `script`, empty where there is none."""
+        return str(json.loads(self.compose)[MEMBER]) if self.script is not None else ""
 
     @property
     def rows(self) -> int:
@@ -163,6 +174,7 @@ def render(folder: Path) -> bytes:
     image = check_image(fields.raw("image"))
     gpu = _gpu(fields.raw("gpu"))
     hints = _hints(fields)
+    script = _script_of(folder) if hints == PHALA else None
     guarantee = _guarantee(fields)
     researchers = read_researchers(fields, loose=True)
     schemas = read_schemas(fields.object("schemas"))
@@ -203,15 +215,17 @@ def render(folder: Path) -> bytes:
     if inferences:
         section["inference"] = inferences
     fields.done()
-    compose = render_frame(name=name, image=image, section=_plain(section), hints=hints)
+    compose = render_frame(
+        name=name, image=image, section=_plain(section), hints=hints is not None, script=script
+    )
     parse(compose)
     return compose
 
 
 def parse(compose: bytes) -> Recipe:
     """Judge app-compose bytes from themselves alone. Raises `RecipeError`; its code names the broken rule."""
-    name, services, section = read_frame(compose)
-    fields = Members(section, "x-sealroom")
+    frame = read_frame(compose)
+    fields = Members(frame.section, "x-sealroom")
     fields.version(VERSION)
     study = fields.text("study", limit=63, pattern=STUDY_NAME, words=STUDY_NAME_WORDS)
     question = fields.text("question", limit=MAX_QUESTION)
@@ -230,7 +244,7 @@ def parse(compose: bytes) -> Recipe:
         relation = Relation.read(fields.object("relation"))
     inferences = read_inferences(fields, datasets, output.groups, relation is not None)
     fields.done()
-    if study != name:
+    if study != frame.name:
         raise RecipeError(Code.RECIPE_MALFORMED, "app-compose and x-sealroom name different studies")
     compiled = None
     if blocks is not None:
@@ -243,13 +257,14 @@ def parse(compose: bytes) -> Recipe:
         check_result(compiled, output, inferences)
     rows = 1 if relation is None else relation.rows
     epsilon_micro, delta_pico = check_budget(privacy, output, rows=rows)
-    image, hints = check_services(services)
+    image, hints = check_services(frame.services, variable=frame.script is not None)
     recipe = Recipe(
-        name=name,
+        name=study,
         question=question,
         image=image,
         gpu=gpu,
         hints=hints,
+        script=frame.script,
         guarantee=guarantee,
         researchers=researchers,
         schemas=tuple(schemas.values()),
@@ -268,11 +283,11 @@ def parse(compose: bytes) -> Recipe:
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
     )
-    _check_one_text(recipe)
+    _check_one_text(recipe, frame.text)
     return recipe
 
 
-def _check_one_text(recipe: Recipe) -> None:
+def _check_one_text(recipe: Recipe, script: str | None) -> None:
     # The compose part is YAML, where one value has many texts, and docker's reader is not ours. Only the text
     # that `render` writes is accepted, so that both read the same.
     section: dict[str, Any] = {
@@ -296,18 +311,33 @@ def _check_one_text(recipe: Recipe) -> None:
         section["relation"] = recipe.relation
     if recipe.inferences:
         section["inference"] = recipe.inferences
-    rendered = render_frame(name=recipe.name, image=recipe.image, section=_plain(section), hints=recipe.hints)
+    rendered = render_frame(
+        name=recipe.name, image=recipe.image, section=_plain(section), hints=recipe.hints, script=script
+    )
     if rendered != recipe.compose:
         raise RecipeError(Code.RECIPE_NOT_CANONICAL, "docker_compose_file is not in the one accepted form")
 
 
-def _hints(fields: Members) -> bool:
-    """Whether `study.yaml` is for a real host; left out, it is for a simulated platform."""
+def _hints(fields: Members) -> str | None:
+    """For which real host `study.yaml` is; left out, it is for a simulated platform."""
     if not fields.has("hints"):
-        return False
-    if fields.raw("hints") != "dstack":
-        fields.fail("has hints other than dstack", "write hints: dstack, or leave it out")
-    return True
+        return None
+    value = fields.raw("hints")
+    if value not in (DSTACK, PHALA):
+        fields.fail(f"has hints other than {DSTACK} and {PHALA}", f"write hints: {DSTACK}, or leave it out")
+    return str(value)
+
+
+def _script_of(folder: Path) -> str:
+    """Phala's script, which lies beside the study: its hash says whether it is one that may."""
+    text = read_text(folder / SCRIPT_FILE, MAX_SCRIPT_BYTES)
+    if known(text) is None:
+        raise RecipeError(
+            Code.RECIPE_SCRIPT,
+            f"{SCRIPT_FILE} is no script that a recipe may hold",
+            "enclave/spec/recipe.md, Phala Cloud, lists their hashes",
+        )
+    return text
 
 
 def _with_lists(output: dict[str, Any], folder: Path) -> dict[str, Any]:

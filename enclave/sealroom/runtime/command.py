@@ -22,6 +22,7 @@ from sealroom.errors import FormatError, GuestError, SealroomError
 from sealroom.failure import FAILURE_NAME
 from sealroom.recipe import parse
 from sealroom.recipe.appcompose import HINTS_FILE
+from sealroom.recipe.wrapped import HINTS_VARIABLE
 from sealroom.runtime.clock import Clock
 from sealroom.runtime.confine import protect_custodian
 from sealroom.runtime.gate_client import GateRefused
@@ -58,7 +59,11 @@ def _hinted(arguments: list[str], *, clock: Clock | None) -> int:
     with _told(report) as outcome:
         environment = dict(os.environ)
         given = _parse_hinted(arguments)
-        hints = Hints.read(given.hints)
+        variable = environment.pop(HINTS_VARIABLE, None)
+        if given.hints is None and variable is not None:
+            hints = Hints.told(variable)
+        else:
+            hints = Hints.read(given.hints or Path(HINTS_FILE))
         protect_custodian()
         link = HostLink(hints.runner)
         link.begin()
@@ -181,7 +186,7 @@ def _parse(arguments: list[str]) -> Order:
 
 def _parse_hinted(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="python -m sealroom", description="Run the study that the host's hints name.")
-    parser.add_argument("--hints", type=Path, metavar="FILE", default=Path(HINTS_FILE))
+    parser.add_argument("--hints", type=Path, metavar="FILE", help=f"instead of {HINTS_FILE}")
     parser.add_argument("--work", type=Path, metavar="DIR", default=Path("/tmp"), help="for sealed files")
     parser.add_argument(
         "--guest-agent", type=Path, metavar="SOCKET", help="another guest agent; local chains only"

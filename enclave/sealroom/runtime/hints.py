@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the host of a confidential VM tells its enclave: which run this is, and where datasets lie.
 
-dstack puts these bytes beside the recipe, and measures nothing of them. So they decide nothing: the gate
-holds the run against the chain, and datasets against what their owners registered. A host that lies chooses
-another run that the owners approved, or none (`enclave/spec/recipe.md`, Hints).
+dstack puts these bytes beside the recipe, or into a variable, and measures nothing of them. So they decide
+nothing: the gate holds the run against the chain, and datasets against what their owners registered. A host
+that lies chooses another run that the owners approved, or none (`enclave/spec/recipe.md`, Hints).
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from sealroom.encoding import from_hex, normal_address, strict_json
 from sealroom.errors import FormatError, HostError
 
 MAX_HINTS_BYTES = 64 * 1024
+MAX_HINTS_CHARACTERS = (MAX_HINTS_BYTES + 2) // 3 * 4
+"""Most characters of a variable: so many bytes as base64, below Linux's limit of 128 KiB a variable."""
 MAX_URL_CHARACTERS = 2048
 MAX_DATASETS = 64
 """Most URLs: more than any recipe has datasets."""
@@ -56,6 +59,14 @@ class Hints:
             raise HostError(Code.HINTS_MALFORMED, f"the host's hints: {error.message}") from None
 
     @classmethod
+    def told(cls, variable: str) -> Hints:
+        """Read a variable: the file's bytes as base64. Raises `HostError` "hints-malformed"."""
+        try:
+            return cls._of(strict_json(_decoded(variable), MAX_HINTS_BYTES))
+        except FormatError as error:
+            raise HostError(Code.HINTS_MALFORMED, f"the host's hints: {error.message}") from None
+
+    @classmethod
     def _of(cls, told: dict[str, Any]) -> Hints:
         if set(told) != _MEMBERS or told["version"] != VERSION:
             raise FormatError(Code.MALFORMED, f"they must be of version {VERSION} with {sorted(_MEMBERS)}")
@@ -72,6 +83,15 @@ class Hints:
             runner=_url(told["runner"], "runner"),
             datasets={path: _url(url, "datasets") for path, url in datasets.items()},
         )
+
+
+def _decoded(variable: str) -> bytes:
+    if len(variable) > MAX_HINTS_CHARACTERS:
+        raise FormatError(Code.TOO_LARGE, f"they are longer than {MAX_HINTS_CHARACTERS} characters")
+    try:
+        return base64.b64decode(variable, validate=True)
+    except ValueError:  # that is no base64, or no ASCII
+        raise FormatError(Code.MALFORMED, "they are no base64") from None
 
 
 def _text(value: Any, name: str) -> str:

@@ -96,6 +96,14 @@ class Gpu(Strict):
     mode: str = Field(examples=["passthrough"])
 
 
+class Script(Strict):
+    """What Phala Cloud runs as root before the containers; the recipe's bytes hold it."""
+
+    name: str = Field(examples=["Phala Cloud Pre-Launch Script v0.0.14"])
+    bytes: int
+    sha256: str
+
+
 class Recipe(Strict):
     """What a recipe promises, reads and computes."""
 
@@ -106,6 +114,7 @@ class Recipe(Strict):
     )
     gpu: Gpu | None = Field(description="The GPUs whose evidence the enclave must show; null demands none.")
     hints: bool = Field(description="Whether its host tells the enclave its run; nothing is decided by that.")
+    script: Script | None = Field(description="Null where nothing runs as root before the containers.")
     tables: list[Schema]
     reads: list[Reads]
     relation: Relation | None = Field(description="Null where a script computes.")

@@ -182,5 +182,16 @@ export const computes = (recipe: Recipe): HTMLElement => {
     odd ? warning() : plain(),
     numbered(text, "Source text"),
     relation ? make("p", "quiet", "Its result has " + rows(relation.rows) + ": SQL that gives more does not compile." + (relation.people ? " It is made for " + people(relation.people) + "." : "")) : "",
+    ...asRoot(recipe),
   );
 };
+
+// What runs as root before anything of the study does, from the recipe's bytes.
+const asRoot = ({ script }: Recipe): Child[] =>
+  script === null
+    ? []
+    : [
+        make("h3", "", "Runs before that, as root: Phala Cloud’s script"),
+        make("p", "quiet", script.name + ", SHA-256 ", code(script.digest.slice(2), "hash full"), ". These lines are part of the compose hash."),
+        numbered(script.text, "Phala Cloud’s script"),
+      ];

@@ -6,6 +6,7 @@ import { utf8 } from "../base/bytes.ts";
 import type { Json, JsonObject } from "../base/encoding.ts";
 import { canonical, object, parseCanonical } from "../base/encoding.ts";
 import { Refusal, refuse } from "../base/refusal.ts";
+import { type Script, HINTS_VARIABLE, MEMBER, known } from "./wrapped.ts";
 import { readYaml, writeYaml } from "./yaml.ts";
 
 const MAX_COMPOSE_BYTES = 256 * 1024;
@@ -13,7 +14,7 @@ const SOCKET = "/var/run/dstack.sock";
 const HINTS = "/dstack/.host-shared/.user-config:/run/hints.json:ro";
 const CHANNEL = "channel:/run/sealroom";
 const IMAGE = /^[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+@sha256:[0-9a-f]{64}$/;
-const SCRIPTS = ["init_script", "pre_launch_script", "bash_script"];
+const SCRIPTS = ["init_script", MEMBER, "bash_script"];
 const CODES: Readonly<Record<string, string>> = {
   malformed: "recipe-malformed",
   "too-large": "recipe-too-large",
@@ -21,21 +22,28 @@ const CODES: Readonly<Record<string, string>> = {
 };
 const KEY_PROVIDER = "recipe-key-provider";
 
-/** Settings with one allowed value, and the code that names a recipe with another. */
-const FIXED: readonly (readonly [string, Json, string])[] = [
+type Fixed = readonly (readonly [string, Json, string])[];
+
+/** Settings with one allowed value, and the code that names a recipe with another: in both forms, in ours, in Phala's. */
+const BOTH: Fixed = [
   ["manifest_version", 2, "recipe-manifest-version"],
   ["runner", "docker-compose", "recipe-runner"],
   ["features", ["kms"], KEY_PROVIDER],
   ["kms_enabled", true, KEY_PROVIDER],
-  ["key_provider", "kms", KEY_PROVIDER],
   ["local_key_provider_enabled", false, KEY_PROVIDER],
   ["gateway_enabled", false, "recipe-gateway"],
   ["public_logs", false, "recipe-public-logs"],
   ["public_sysinfo", false, "recipe-public-sysinfo"],
   ["public_tcbinfo", false, "recipe-public-tcbinfo"],
   ["no_instance_id", false, "recipe-instance-id"],
-  ["secure_time", true, "recipe-secure-time"],
-  ["allowed_envs", [], "recipe-allowed-envs"],
+];
+const OURS: Fixed = [...BOTH, ["key_provider", "kms", KEY_PROVIDER], ["secure_time", true, "recipe-secure-time"], ["allowed_envs", [], "recipe-allowed-envs"]];
+const WRAPPED: Fixed = [
+  ...BOTH,
+  ["tproxy_enabled", false, "recipe-gateway"],
+  ["secure_time", false, "recipe-secure-time"],
+  ["allowed_envs", [HINTS_VARIABLE], "recipe-allowed-envs"],
+  ["storage_fs", "zfs", "recipe-malformed"],
 ];
 
 const under = (code: string, ...names: string[]): [string, string][] => names.map((name) => [name, code]);
@@ -66,10 +74,17 @@ const service = (image: string, more: Record<string, Json>): JsonObject =>
     ...more,
   });
 
-/** The two services of a recipe. Only the image is a study's choice, one for both, and whether the enclave reads its host's hints. */
-const services = (image: string, hints: boolean): JsonObject =>
+/** How the enclave learns its run: not at all, from its host's file, or from a variable. */
+export type Told = "" | "file" | "variable";
+
+/** The two services of a recipe. Only the image is a study's choice, one for both, and how the enclave learns its run. */
+const services = (image: string, told: Told): JsonObject =>
   object({
-    enclave: service(image, { tmpfs: ["/tmp"], volumes: [`${SOCKET}:${SOCKET}`, ...(hints ? [HINTS] : []), CHANNEL] }),
+    enclave: service(image, {
+      tmpfs: ["/tmp"],
+      volumes: [`${SOCKET}:${SOCKET}`, ...(told === "file" ? [HINTS] : []), CHANNEL],
+      ...(told === "variable" ? { environment: [HINTS_VARIABLE] } : {}),
+    }),
     job: service(image, { command: ["job"], user: "65532:65532", network_mode: "none", pids_limit: 2048, mem_limit: "64g", volumes: [CHANNEL] }),
   });
 
@@ -84,6 +99,8 @@ export interface Frame {
   name: string;
   services: JsonObject;
   section: JsonObject;
+  /** Phala's script, in a recipe that Phala built around. */
+  script: Script | null;
 }
 
 /** Judges the frame. */
@@ -97,11 +114,13 @@ export const readFrame = (compose: Bytes): Frame => {
   }
   const [name, text] = [frame.get("name"), frame.get("docker_compose_file")];
   if (typeof name !== "string" || typeof text !== "string") return refuse("recipe-malformed", "app-compose lacks its name or its docker_compose_file");
-  for (const script of SCRIPTS) if (frame.has(script)) refuse("recipe-script", `app-compose has ${script}: dstack would run it as root`);
-  for (const [field, allowed, code] of FIXED) if (!same(frame.get(field), allowed)) refuse(code, `app-compose must have ${field}: ${canonical(allowed)}`);
-  const known = new Set(["name", "docker_compose_file", ...FIXED.map(([field]) => field)]);
-  for (const field of [...frame.keys()].sort()) if (!known.has(field)) refuse("recipe-unknown-field", `app-compose has the unknown field ${shown(field)}`);
-  return { name, ...readCompose(text) };
+  const script = known(frame.get(MEMBER));
+  for (const member of SCRIPTS) if (frame.has(member) && !(script && member === MEMBER)) refuse("recipe-script", `app-compose has ${member}: dstack would run it as root`);
+  const fixed = script ? WRAPPED : OURS;
+  for (const [field, allowed, code] of fixed) if (!same(frame.get(field), allowed)) refuse(code, `app-compose must have ${field}: ${canonical(allowed)}`);
+  const members = new Set(["name", "docker_compose_file", ...(script ? [MEMBER] : []), ...fixed.map(([field]) => field)]);
+  for (const field of [...frame.keys()].sort()) if (!members.has(field)) refuse("recipe-unknown-field", `app-compose has the unknown field ${shown(field)}`);
+  return { name, script, ...readCompose(text) };
 };
 
 const readCompose = (text: string): { services: JsonObject; section: JsonObject } => {
@@ -120,17 +139,22 @@ const readCompose = (text: string): { services: JsonObject; section: JsonObject 
   return { services: found, section };
 };
 
-/** Judges the services of a recipe; gives their image, and whether the enclave reads its host's hints. */
-export const checkServices = (found: JsonObject): { image: string; hints: boolean } => {
+export interface Chosen {
+  image: string;
+  told: Told;
+}
+
+/** Judges the services of a recipe; gives their image, and how the enclave learns its run: by a variable where Phala built around them. */
+export const checkServices = (found: JsonObject, script: Script | null): Chosen => {
   const images = new Set<string>();
   const volumes = (found.get("enclave") as JsonObject).get("volumes");
-  const hints = Array.isArray(volumes) && volumes.includes(HINTS);
+  const told: Told = script ? "variable" : Array.isArray(volumes) && volumes.includes(HINTS) ? "file" : "";
   for (const [name, held] of found) {
     const settings = held as JsonObject;
     const image = settings.get("image");
     if (typeof image !== "string" || image.length > 255 || !IMAGE.test(image)) return refuse("recipe-mutable-image", "the image is not pinned by digest");
     images.add(image);
-    const expected = services(image, hints).get(name) as JsonObject;
+    const expected = services(image, told).get(name) as JsonObject;
     for (const field of [...new Set([...settings.keys(), ...expected.keys()])].sort()) {
       const code = SERVICE_CODES.get(field);
       const [seen, must] = [settings.get(field), expected.get(field)];
@@ -140,12 +164,14 @@ export const checkServices = (found: JsonObject): { image: string; hints: boolea
     }
     for (const field of [...settings.keys()].sort()) if (!expected.has(field)) refuse("recipe-unknown-field", `the service ${name} has the unknown field ${shown(field)}`);
   }
-  return images.size === 1 ? { image: [...images][0] ?? "", hints } : refuse("recipe-service", "the two services must have one image");
+  return images.size === 1 ? { image: [...images][0] ?? "", told } : refuse("recipe-service", "the two services must have one image");
 };
 
 /** The bytes of a recipe of this section. */
-export const renderFrame = (name: string, { image, hints }: { image: string; hints: boolean }, section: JsonObject): Bytes => {
-  const text = writeYaml(object({ services: services(image, hints), volumes: VOLUMES, "x-sealroom": section }));
-  const frame = new Map<string, Json>([...FIXED.map(([field, value]): [string, Json] => [field, value]), ["name", name], ["docker_compose_file", text]]);
+export const renderFrame = (name: string, { image, told }: Chosen, section: JsonObject, script: Script | null): Bytes => {
+  const text = writeYaml(object({ services: services(image, told), volumes: VOLUMES, "x-sealroom": section }));
+  const frame = new Map<string, Json>((script ? WRAPPED : OURS).map(([field, value]) => [field, value]));
+  frame.set("name", name).set("docker_compose_file", text);
+  if (script) frame.set(MEMBER, script.text);
   return utf8(canonical(frame));
 };

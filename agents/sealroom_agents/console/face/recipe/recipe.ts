@@ -30,6 +30,7 @@ import type { Cost, Law, Part, Sampled } from "./parts.ts";
 import { MICRO, NANO, noiseOf, ofRows, sampledOf } from "./parts.ts";
 import type { Row } from "./shape.ts";
 import { countingRows, longest, taken } from "./shape.ts";
+import type { Script } from "./wrapped.ts";
 import { isBlockText } from "./yaml.ts";
 
 const VERSION = 2;
@@ -83,6 +84,8 @@ export interface Recipe {
   image: string;
   /** Whether the enclave reads what its host tells it, as it must on a real one. */
   hints: boolean;
+  /** What runs as root before the containers, where Phala Cloud built the bytes; else nothing does. */
+  script: Script | null;
   /** The GPUs whose evidence the enclave must show; null demands none. */
   gpu: GpuDemand | null;
   guarantee: Guarantee;
@@ -203,7 +206,7 @@ export const parseRecipe = (compose: Bytes): Recipe => {
   } else if (!relation) checkColumns(held, output.fields.map((field) => ({ by: `the field ${field.name}`, columns: field.spec.columns })), output.groups);
   const rows = relation?.rows ?? 1;
   checkBudget(output.fields, rows, privacy);
-  const chosen = checkServices(frame.services);
+  const chosen = checkServices(frame.services, frame.script);
   const section = object({
     version: VERSION,
     study,
@@ -219,11 +222,13 @@ export const parseRecipe = (compose: Bytes): Recipe => {
     ...(relation ? { relation: plainOf(relation) } : { analysis }),
     ...(networks.length ? { inference: networks.map((one) => one.plain) } : {}),
   });
-  if (!same(renderFrame(study, chosen, section), compose)) refuse("recipe-not-canonical", "docker_compose_file is not in the one accepted form");
+  if (!same(renderFrame(study, chosen, section, frame.script), compose)) refuse("recipe-not-canonical", "docker_compose_file is not in the one accepted form");
   return {
     name: study,
     question,
-    ...chosen,
+    image: chosen.image,
+    hints: chosen.told !== "",
+    script: frame.script,
     gpu,
     guarantee,
     schemas,
