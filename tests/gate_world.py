@@ -286,9 +286,13 @@ class World:
         self.chain.adopt_platform(self.room, **{**platform, **changes})
 
     def judge_gpus(self, rules: GpuRules = GPU_RULES) -> None:
-        """The owners adopt the gate anew, with rules for GPUs, and pin their study again."""
+        """The owners have the gate judge GPUs."""
         self.judge_by()
-        self.policy = PLATFORM.policy(gpu=rules)
+        self.judge_under(gpu=rules)
+
+    def judge_under(self, **changes: Any) -> None:
+        """The owners adopt the gate anew, with another platform policy, and pin their study again."""
+        self.policy = replace(self.policy, **changes)
         self.start_gate()
         self.adopt()
         self.study = self.chain.draft(

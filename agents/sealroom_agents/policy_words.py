@@ -37,6 +37,15 @@ def rows(found: PlatformPolicy) -> Iterator[tuple[str, str]]:
     yield "GPU", _gpus(found.gpu)
     yield "guarantees", ", ".join(found.guarantees)
     yield "results leave", f"once the opening is {found.emit}"
+    yield "leases", leases(found)
+
+
+def leases(found: PlatformPolicy) -> str:
+    """How long an enclave keeps its keys, and what a renewal rests on."""
+    return (
+        f"{found.lease_seconds} s, granted and renewed on a block at most {found.staleness_seconds} s old "
+        f"and a watcher's report at most {found.heartbeat_seconds} s old"
+    )
 
 
 def _gpus(rules: GpuRules | None) -> str:

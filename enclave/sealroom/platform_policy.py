@@ -3,8 +3,9 @@
 
 One JSON document. Owners adopt its hash with the gate (`Platform.policyHash`), and the gate judges by it and
 by nothing of its own: which root quotes lead to, what of the TCB it accepts, the registers of each OS image,
-the KMS that all keys come from, what it takes of GPUs, which guarantees of recipes the owners accept, and how
-settled a run's opening must be before anything leaves the enclave.
+the KMS that all keys come from, what it takes of GPUs, which guarantees of recipes the owners accept, how
+long keys may be held and by how old a word, and how settled a run's opening must be before anything leaves
+the enclave.
 Spec: `enclave/spec/platform-policy.md`.
 """
 
@@ -20,11 +21,12 @@ from sealroom.encoding import canonical, sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom.gpu_rules import GpuMember, GpuRules
 from sealroom.guarantee import GUARANTEES
+from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom.model import Record
 from sealroom.model.base import AtMost, Either
 from sealroom.model.kinds import B32, U32, Base64, Flag, Hex, Text, UInt
 
-VERSION = 4
+VERSION = 5
 """Version of the document; no other is read."""
 MAX_POLICY_BYTES = 64 * 1024
 MAX_OS_IMAGES = 64
@@ -45,6 +47,12 @@ FINAL = "final"
 """Results leave once the run's opening is in a finalized block."""
 SAFE = "safe"
 """Results leave once it is in a safe block."""
+MIN_LEASE_SECONDS = 10
+"""Shortest lease: an enclave asks again each third of it, and a slow answer must not end it."""
+MIN_STALENESS_SECONDS, MAX_STALENESS_SECONDS = 15, 90
+"""Bounds of `staleness_seconds`; no reader of the chain takes an older head, whatever a document says."""
+MIN_HEARTBEAT_SECONDS, MAX_HEARTBEAT_SECONDS = 15, 60
+"""Bounds of `heartbeat_seconds`; a watcher tells the gate after each look at the chain."""
 
 BY_REGISTERS, BY_IMAGE, BY_LITE = "registers", "image", "tdx-lite"
 """How an entry says what an OS image is known by."""
@@ -203,6 +211,12 @@ class PlatformPolicy(Record, what="platform policy"):
     """The guarantees of recipes that the owners accept, at least one, in the order of `GUARANTEES`."""
     emit: Annotated[str, Text(8, re.compile(rf"{FINAL}|{SAFE}"))]
     """From when on a result may leave: once the run's opening is `final`, or `safe` already."""
+    lease_seconds: Annotated[int, UInt(32, low=MIN_LEASE_SECONDS, high=MAX_LEASE_SECONDS)]
+    """How long an enclave keeps its keys unless the gate renews (OP-10)."""
+    staleness_seconds: Annotated[int, UInt(32, low=MIN_STALENESS_SECONDS, high=MAX_STALENESS_SECONDS)]
+    """How old the newest block may be on which a grant or a renewal rests (CH-04)."""
+    heartbeat_seconds: Annotated[int, UInt(32, low=MIN_HEARTBEAT_SECONDS, high=MAX_HEARTBEAT_SECONDS)]
+    """How long ago the watcher may have seen the consortium (OP-09)."""
 
     def fault(self) -> str | None:
         places = [(image.digest, canonical(image.to_json())) for image in self.os_images]

@@ -107,11 +107,13 @@ def test_a_policy_is_told_in_words(written: Callable[[PlatformPolicy], Path]) ->
     assert "strict: nothing" in told
     assert f"0x{strict.hash.hex()}" in told
     assert "by registers" in told
+    leases = "30 s, granted and renewed on a block at most 90 s old and a watcher's report at most 30 s old"
+    assert leases in told
     told = call("show", written(server)).stdout
     assert "server: dynamic platform, cached keys, threads share a core" in told
     found = json.loads(call("show", written(server), "--json").stdout)
     assert (found["profile"], found["hash"]) == ("server", "0x" + server.hash.hex())
-    assert PlatformPolicy.parse(json.dumps({"version": 4, **found["policy"]}).encode()) == server
+    assert PlatformPolicy.parse(json.dumps({"version": 5, **found["policy"]}).encode()) == server
 
 
 @pytest.mark.parametrize(
@@ -140,12 +142,19 @@ def test_a_policy_has_one_hash_however_it_is_laid_out(
 
 def test_two_policies_are_compared_by_member(written: Callable[[PlatformPolicy], Path]) -> None:
     old = PLATFORM.policy()
-    new = replace(old, emit="safe", guest=GuestRules(config_id="any"), tcb=replace(old.tcb, smt=True))
+    guest, tcb = GuestRules(config_id="any"), replace(old.tcb, smt=True)
+    new = replace(old, emit="safe", guest=guest, tcb=tcb, lease_seconds=60)
     told = call("diff", written(old), written(new)).stdout
+    assert "- leaseSeconds: 30\n+ leaseSeconds: 60" in told
     assert "- tcb.smt: false\n+ tcb.smt: true" in told
     assert '- guest.configId: "bound"\n+ guest.configId: "any"' in told
     found = json.loads(call("diff", written(old), written(new), "--json").stdout)
-    assert [one["member"] for one in found["changes"]] == ["emit", "guest.configId", "tcb.smt"]
+    assert [one["member"] for one in found["changes"]] == [
+        "emit",
+        "guest.configId",
+        "leaseSeconds",
+        "tcb.smt",
+    ]
     assert "the same policy" in call("diff", written(old), written(old)).stdout
 
 
@@ -219,7 +228,8 @@ def test_a_file_that_is_no_recording_is_refused(text: str, tmp_path: Path) -> No
 def test_a_result_is_held_against_the_policy_of_its_gate(
     tmp_path: Path, written: Callable[[PlatformPolicy], Path]
 ) -> None:
-    """AT-06, AT-20, AT-30: without the document all counts that one can grant; with it, what it grants."""
+    """AT-06, AT-20, AT-30, OP-10: without the document all counts that one can grant; with it, what it
+    grants."""
     platform = fresh_platform()
     policy = platform.policy()
     gate = make_gate(platform, policy_hash=policy.hash)
@@ -236,6 +246,11 @@ def test_a_result_is_held_against_the_policy_of_its_gate(
     other = verified(replace(policy, emit="safe"))
     assert other.exit_code == 1
     assert "the gate judged by policy" in other.stderr
+    long = replace(run, grant=replace(run.grant, lease_seconds=policy.lease_seconds + 1))
+    envelope.write_bytes(long.envelope().encode())
+    refused = verified(policy)
+    assert refused.exit_code == 1
+    assert "the link grant is broken: a lease of 31 s, and 30 s by the platform policy" in refused.stderr
     strange = OsImage(digest=bytes(32), mr_td=bytes(48), rt_mr=(bytes(48),) * 3)
     narrow = replace(policy, os_images=(strange,))
     gate = make_gate(platform, policy_hash=narrow.hash)
@@ -263,6 +278,9 @@ def server_policy(*images: Image, kms_root: bytes = bytes(32), **guest: Any) -> 
         gpu=PLATFORM.policy().gpu,
         guarantees=tuple(GUARANTEES),
         emit=FINAL,
+        lease_seconds=30,
+        staleness_seconds=90,
+        heartbeat_seconds=30,
     )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_what_is_shown_is_a_whole_file_without_secrets(file: Path) -> None:
     again = tomllib.loads(shown)
     assert again["chain"]["rpc"] == ["https://one.example/…", "https://two.example:8545/…"]
     assert again["database"]["url"] == "postgresql://db.example/…"
-    assert again["gate"]["lease"] == 30
+    assert again["gate"]["port"] == 8400
     Config.model_validate(again)
     assert masked("sqlite:///sealroom.db") == "sqlite:///sealroom.db"
     assert masked("not a URL with SECRETKEY") == "…"
@@ -188,7 +188,30 @@ def test_a_command_takes_from_its_file_what_no_option_says(file: Path) -> None:
     assert gate is not None and (gate.port, gate.state) == (0, file.parent / "gate")
     assert gate.consortia == ("0x" + "cd" * 20,)
     assert taken[0].chain.urls == ("http://127.0.0.1:1",)
-    assert CliRunner().invoke(command, ["--lease", "0"]).exit_code == 2
+    assert CliRunner().invoke(command, ["--port", "65536"]).exit_code == 2
+
+
+def test_no_option_and_no_file_sets_what_is_the_owners(file: Path) -> None:
+    """OP-10, CH-04: who runs the gate cannot make a lease outlive a revocation, nor a stale block count."""
+
+    @process_command("gate")
+    def command(config: Config) -> None:
+        """A gate."""
+
+    for name in (
+        "lease",
+        "lease-seconds",
+        "staleness",
+        "staleness-seconds",
+        "heartbeat",
+        "heartbeat-seconds",
+    ):
+        refused = CliRunner().invoke(command, ["--config", str(file), f"--{name}", "31536000"])
+        assert refused.exit_code == 2 and "No such option" in refused.output
+        table = file.with_name(f"{name}.toml")
+        table.write_text(file.read_text().replace("[gate]", f"[gate]\n{name.replace('-', '_')} = 31536000"))
+        with pytest.raises(ConfigurationError):
+            load(table)
 
 
 def test_config_prints_schema_and_values_and_finds_what_processes_would_refuse(file: Path) -> None:
@@ -199,7 +222,7 @@ def test_config_prints_schema_and_values_and_finds_what_processes_would_refuse(f
     status, text = run("schema")
     found = json.loads(text)
     assert status == 0 and set(found["properties"]) == set(SECTIONS)
-    assert found["$defs"]["Gate"]["properties"]["lease"]["option"] == "--lease"
+    assert found["$defs"]["Gate"]["properties"]["state"]["option"] == "--state"
     assert found["$defs"]["Gate"]["additionalProperties"] is False
     status, text = run("show", "--config", str(file))
     assert status == 0 and "SECRETKEY" not in text and "[console]" in text

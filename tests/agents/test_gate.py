@@ -865,9 +865,10 @@ def test_without_the_content_of_the_pinned_study_nothing_is_released(approved: W
 
 def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(approved: World) -> None:
     """CH-04: not renewed, but the enclave may try again until the lease runs out."""
+    approved.judge_under(lease_seconds=60)
     with RpcProxy(approved.chain.url) as proxy:
         approved.rpc_urls = [proxy.url]
-        approved.start_gate(lease_seconds=60)
+        approved.start_gate()
         enclave = Enclave(approved)
         granted(enclave.ask())
         proxy.down = True
@@ -879,6 +880,23 @@ def test_a_lease_waits_for_a_chain_that_is_away_and_a_watcher_that_is_dead(appro
         refused(enclave.renew(2), "watcher-dead", 503)
         approved.heartbeat()
         assert enclave.renew(2).status_code == 200
+
+
+def test_a_lease_is_the_owners_and_rests_on_blocks_as_new_as_they_ask(
+    approved: World,
+) -> None:
+    """CH-04, OP-10: the gate has no setting of its own, and waits for a new block."""
+    approved.judge_under(lease_seconds=60, staleness_seconds=15, heartbeat_seconds=60)
+    enclave = Enclave(approved)
+    reply = granted(enclave.ask())
+    assert reply.grant.lease_seconds == 60
+    behind = approved.clock() - approved.chain.head_time()
+    approved.clock.ahead = 16 - behind
+    refused(enclave.renew(1), "chain-stale", 503)
+    refused(Enclave(approved).ask(), "chain-stale", 503)
+    approved.chain.advance(16)
+    renewal = enclave.renew(1)
+    assert renewal.status_code == 200 and LeaseReply.parse(renewal.content).lease_seconds == 60
 
 
 def test_a_lease_survives_a_restart_of_the_gate(approved: World) -> None:

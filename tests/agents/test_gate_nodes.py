@@ -302,9 +302,10 @@ def test_where_every_node_must_answer_a_silent_one_stops_only_while_it_is_silent
     """CH-04: the lease survives, and the first honest answer is enough."""
     world = three.world
     enclave = three.enclave()
+    world.judge_under(lease_seconds=60)
     with HostileNode(answer) as node, RpcProxy(world.chain.url) as proxy:
         world.rpc_urls = [three.nodes[0].url, node.url]
-        world.start_gate(lease_seconds=60)
+        world.start_gate()
         give_up(world.reader, node, SHORT_S)
         body = refused(three.enclave().ask(), "chain-unreachable", 503)
         assert "127.0.0.1" in body["message"]

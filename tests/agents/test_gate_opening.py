@@ -167,7 +167,7 @@ def leased(enclave: Enclave) -> Lease:
 def test_of_two_computations_with_the_same_budget_one_emits(approved: World) -> None:
     """CH-01, DP-06: both enclaves have the keys and a result. One may emit it, and the other one's lease ends
     while it waits, which wipes what it has."""
-    approved.start_gate(lease_seconds=60)
+    approved.judge_under(lease_seconds=60)
     emitted: list[bytes] = []
     first, second = Enclave(approved), Enclave(approved)
     assert granted(first.ask()).keys
@@ -350,14 +350,7 @@ def opened_by_a_stranger(chain: LocalChain, run_id: bytes) -> None:
 
 def test_results_leave_from_a_safe_block_on_where_the_owners_say_so(approved: World) -> None:
     """CH-01: not from the newest, and before the finalized one."""
-    approved.policy = replace(approved.policy, emit="safe")
-    approved.start_gate()
-    approved.adopt()
-    approved.study = approved.chain.draft(
-        approved.room, compose_hash=sha256(RECIPE), datasets=[one.id for one in approved.sealed]
-    )
-    approved.approve(0, 1)
-    approved.heartbeat()
+    approved.judge_under(emit="safe")
     enclave, chain = Enclave(approved), approved.chain
     opened = granted(enclave.ask()).opened.block
     assert chain.block_number("safe") < opened

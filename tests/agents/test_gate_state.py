@@ -26,7 +26,6 @@ from sealroom_agents.gate.audit import Head, verify
 from sealroom_agents.gate.root import IDENTITY_MAX_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.sessions import Sessions
-from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
 
 CALLERS = 8
 ROUNDS = 3
@@ -256,7 +255,7 @@ def test_a_clock_that_is_set_back_makes_no_dead_watcher_live(approved: World) ->
     approved.heartbeat()
     assert enclave.renew(2).status_code == 200
     granted(small(approved).ask())
-    approved.clock.ahead += MAX_WATCH_AGE_S + 1
+    approved.clock.ahead += approved.policy.heartbeat_seconds + 1
     refused(small(approved).ask(), "watcher-dead", 503)
 
 

@@ -17,7 +17,7 @@ from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import Refusal, datasets_root
 from sealroom.model import Account, Grant, Owner, Platform, Spending, Study, Version
 from sealroom_agents.facts import CandidateRecord, ChainView, DatasetRecord, Evidence, Halt, LatestView
-from sealroom_agents.gate import cases, policy, study_rules
+from sealroom_agents.gate import cases, policy
 
 NOW = 1_800_000_000
 ACCOUNTS = tuple("0x" + f"{n:02x}" * 20 for n in (0xA1, 0xB2, 0xC3, 0xD4))
@@ -228,6 +228,8 @@ def good() -> Case:
         gpu_rules=True,
         key_provider_id=b"kms-ca",
         lease_seconds=30,
+        staleness_seconds=90,
+        heartbeat_seconds=30,
         audit_head=sha256(b"audit"),
         now=NOW,
         watcher_seen=NOW - 3,
@@ -595,10 +597,28 @@ def test_what_a_holder_allows_a_day_comes_back_with_the_next_utc_day(good: Case)
 
 
 def test_without_a_living_watcher_nothing_is_released(good: Case) -> None:
-    """CH-04."""
-    assert isinstance(good.but("config", watcher_seen=NOW - study_rules.MAX_WATCH_AGE_S).decide(), Grant)
-    refused(good.but("config", watcher_seen=NOW - study_rules.MAX_WATCH_AGE_S - 1), "watcher-dead")
+    """CH-04, OP-09: as lately as the owners' platform policy asks."""
+    for limit in (15, 30, 60):
+        told = good.but("config", heartbeat_seconds=limit)
+        assert isinstance(told.but("config", watcher_seen=NOW - limit).decide(), Grant)
+        late = refused(told.but("config", watcher_seen=NOW - limit - 1), "watcher-dead")
+        assert f"{limit} s)" in late.message
     refused(good.but("config", watcher_seen=None), "watcher-dead")
+
+
+def test_nothing_is_released_on_a_newest_block_that_is_older_than_the_owners_accept(good: Case) -> None:
+    """CH-04: a node that is frozen before a revocation shows only what came before it."""
+    for limit in (15, 90):
+        told = good.but("config", staleness_seconds=limit)
+        assert isinstance(told.but("latest", block_time=NOW - limit).decide(), Grant)
+        late = refused(told.but("latest", block_time=NOW - limit - 1), "chain-stale")
+        assert f"{limit} s)" in late.message
+
+
+def test_a_lease_is_as_long_as_the_owners_say(good: Case) -> None:
+    """OP-10: no operator makes it outlive a revocation."""
+    decision = good.but("config", lease_seconds=10).decide()
+    assert isinstance(decision, Grant) and decision.lease_seconds == 10
 
 
 # --- the order ----------------------------------------------------------------------------------
@@ -665,6 +685,7 @@ def test_a_lease_ends_with_revocation_standing_study_expiry_gate_or_watcher(good
     assert renew(good.but("latest", revoked_by=ACCOUNTS[0])) == "revoked"
     assert renew(good.but("config", halt=seen_in(good.view.block_number + 1))) == "revoked"
     assert renew(good.but("latest", standing=bytes(32))) == "lease-ended"
+    assert renew(good.but("latest", block_time=NOW - 91)) == "chain-stale"
     assert renew(good.but("view", standing=bytes(32))) == "lease-ended"
     assert renew(good, standing=bytes(32)) == "lease-ended"
     assert renew(good, study=bytes(32)) == "lease-ended"

@@ -33,7 +33,6 @@ from sealroom_agents.errors import Refused
 from sealroom_agents.gate import door
 from sealroom_agents.gate.checks import CHECKS
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
-from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
 from sealroom_agents.simulator import (
     DEBUG,
     SEPT_VE_DISABLE,
@@ -45,6 +44,7 @@ from sealroom_agents.simulator import (
 
 pytestmark = pytest.mark.anvil
 
+HEARTBEAT_S = PLATFORM.policy().heartbeat_seconds
 HELLO = (1, 2, 3, 4, 5)
 MESSAGE = (1, 2, 3, 6, 7, 8)
 QUOTE = tuple(range(9, 21))
@@ -146,7 +146,7 @@ def undo_on_chain(world: World, faults: set[int]) -> None:
 def clock_ahead(faults: set[int]) -> int:
     if 8 in faults:
         return CHALLENGE_LIFE_S + 2
-    return MAX_WATCH_AGE_S + 2 if {33, 38} & faults else 0
+    return HEARTBEAT_S + 2 if {33, 38} & faults else 0
 
 
 def offers_of(world: World, faults: set[int]) -> list[DatasetOffer]:
@@ -318,8 +318,9 @@ def unready(world: World, code: Code) -> None:
 @rungs(LEASE)
 def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int, faults: set[int]) -> None:
     world = approved
+    world.judge_under(lease_seconds=60)
     with nodes(world, down=51 in faults) as silence:
-        world.start_gate(lease_seconds=60)
+        world.start_gate()
         world.clock.at = world.chain.head_time()
         expiry = {"expiry": world.clock() + 35} if 55 in faults else {}
         world.study = world.chain.draft(
@@ -343,7 +344,7 @@ def test_a_renewal_is_refused_in_the_published_order(approved: World, rung: int,
             world.approve(0, 1)
         undo_on_chain(world, {25 if 52 in faults else 0, 26 if 53 in faults else 0})
         if {55, 56} & faults:
-            world.clock.ahead = MAX_WATCH_AGE_S + 10
+            world.clock.ahead = HEARTBEAT_S + 10
         if 49 in faults:
             world.clock.ahead = 62
         if 56 not in faults:

@@ -240,7 +240,7 @@ class Gate:
             chain=self.ledger, payer="0xpayer", max_fee_wei=500 * GWEI, state=self.state,
             rollback=self.newest, collateral=dict, heard=lambda: self.heard,
             trouble=lambda: self.trouble,
-            lease_seconds=30, clock=lambda: self.now,
+            lease_seconds=30, heartbeat_seconds=30, clock=lambda: self.now,
         )  # fmt: skip
         self.preflight.look()
 

@@ -195,14 +195,14 @@ def test_a_heartbeat_keeps_awake_only_the_consortia_that_it_names(approved: Worl
         report = WatchReport(observed=world.clock(), seen=seen, revoked=())
         assert world.http.post("/v1/watch", content=report.encode(), headers=headers).status_code == 200
 
-    world.start_gate()
+    world.judge_under(lease_seconds=60)
     enclave = Enclave(world)
     granted(enclave.ask())
     world.clock.ahead = 31
     beat("0x" + "77" * 20)
     refused(Enclave(world).ask(), "watcher-dead", 503)
     world.clock.ahead = 0
-    world.start_gate(lease_seconds=60)
+    world.start_gate()
     beat(world.room.consortium, "0x" + "77" * 20)
     assert enclave.renew(1).status_code == 200
 

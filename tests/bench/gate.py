@@ -74,7 +74,9 @@ class Room(World):
     process: subprocess.Popen[bytes]
 
     def start(self, folder: Path, log: Path) -> None:
-        SimulatedPlatform.create(folder / "platform", seed=SEED)
+        platform = SimulatedPlatform.create(folder / "platform", seed=SEED)
+        policy = folder / "policy.json"
+        policy.write_bytes(platform.policy(lease_seconds=LEASE_SECONDS).encode())
         token, ready = folder / "token", folder / "ready.json"
         token.write_text(TOKEN + "\n")
         token.chmod(0o600)
@@ -83,9 +85,9 @@ class Room(World):
             "--chain-id": "31337",
             "--guest-agent": str(self.socket),
             "--platform": str(folder / "platform"),
+            "--platform-policy": str(policy),
             "--watch-token-file": str(token),
             "--state": str(self.state),
-            "--lease": str(LEASE_SECONDS),
             "--port": "0",
             "--ready-file": str(ready),
         }

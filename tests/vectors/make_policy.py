@@ -73,6 +73,10 @@ def _gpu(**changes: Any) -> Callable[[Any], None]:
     return _set("gpu", to={**GPU_RULES, **changes})
 
 
+def _seconds(**bounds: Any) -> Callable[[Any], None]:
+    return lambda value: value.update({f"{name}Seconds": bound for name, bound in bounds.items()})
+
+
 ADVISORIES = ["INTEL-SA-00837", "INTEL-SA-00115"]
 GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
     "example": ("the page's example", lambda value: None),
@@ -116,10 +120,18 @@ GOOD: dict[str, tuple[str, Callable[[Any], None]]] = {
             to={"configId": "any", "deviceId": "user-data", "eventLogs": [1, 2]},
         ),
     ),
+    "leases_short": (
+        "leases that are short, and rest on what is new",
+        _seconds(lease=10, staleness=15, heartbeat=15),
+    ),
+    "leases_long": (
+        "the longest leases, by the oldest word",
+        _seconds(lease=60, staleness=90, heartbeat=60),
+    ),
     "server": ("what servers need", lambda value: value["tcb"].update(cachedKeys=True, smt=True)),
 }
 BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
-    "version": ("unsupported-version", "an earlier version", _set("version", to=3)),
+    "version": ("unsupported-version", "an earlier version", _set("version", to=4)),
     "version_true": ("unsupported-version", "true is no number", _set("version", to=True)),
     "without_version": ("malformed", "no version", _drop("version")),
     "more": ("malformed", "a member more", _set("more", to=1)),
@@ -171,6 +183,18 @@ BAD: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "without_guarantees": ("malformed", "no guarantees", _drop("guarantees")),
     "emit_newest": ("malformed", "results would leave before anything is decided", _set("emit", to="latest")),
     "without_emit": ("malformed", "no word on when results leave", _drop("emit")),
+    "lease_year": ("malformed", "a lease that outlives every revocation", _seconds(lease=31_536_000)),
+    "lease_long": ("malformed", "longer than an enclave takes", _seconds(lease=61)),
+    "lease_short": ("malformed", "shorter than a renewal takes", _seconds(lease=9)),
+    "lease_text": ("malformed", "a text where a number must be", _seconds(lease="30")),
+    "without_lease": ("malformed", "no bound on leases: an operator would set it", _drop("leaseSeconds")),
+    "staleness_long": ("malformed", "a block that no reader takes", _seconds(staleness=91)),
+    "staleness_short": ("malformed", "newer than blocks come", _seconds(staleness=14)),
+    "without_staleness": ("malformed", "no bound on the newest block", _drop("stalenessSeconds")),
+    "heartbeat_long": ("malformed", "a watcher that is long dead", _seconds(heartbeat=61)),
+    "heartbeat_short": ("malformed", "oftener than a watcher looks", _seconds(heartbeat=14)),
+    "heartbeat_fraction": ("malformed", "a number that is not whole", _seconds(heartbeat=30.5)),
+    "without_heartbeat": ("malformed", "no bound on the watcher's word", _drop("heartbeatSeconds")),
     "gpu": ("malformed", "another word for GPUs", _set("gpu", to="nvidia")),
     "gpu_null": ("malformed", "nothing where a word must be", _set("gpu", to=None)),
     "gpu_more": ("malformed", "a member more in gpu", _gpu(more=1)),

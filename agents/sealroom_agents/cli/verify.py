@@ -29,8 +29,8 @@ from sealroom_agents.recipe_words import guarantee_facts
 
 if TYPE_CHECKING:
     from sealroom.envelope import Envelope
+    from sealroom.platform_policy import PlatformPolicy
     from sealroom.recipe import Recipe
-    from sealroom_agents.attestation import TrustRoot
     from sealroom_agents.errors import ChainError
     from sealroom_agents.verification import Link, Pin, TrustedBlock, Verdict
 
@@ -124,7 +124,7 @@ def verify(
     envelope without proofs --rpc must be a node that keeps old state.
 
     Of machines all is accepted that a platform policy can grant, since the owners' policy isn't in the
-    envelope, only its hash. With --policy it is that policy, and no more than it grants.
+    envelope, only its hash. With --policy it is that policy, and no more than it grants, also of the lease.
 
     --page writes one file that walks the same links in an auditor's browser: it asks nobody, and compiles no
     SQL. Its SHA-256 stands in the release's SHA256SUMS.
@@ -177,8 +177,11 @@ def verify(
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
     trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
-    if policy_file is not None:
-        trust = _under(policy_file, envelope, trust)
+    policy = None if policy_file is None else _held(policy_file, envelope)
+    if policy is not None:
+        from sealroom_agents.attestation import trust_under
+
+        trust = trust_under(policy, trust)
     reader = reader_for(rpc) if rpc else None
     links = [] if held is None else model_links(held)
     if attestation_file is not None:
@@ -190,8 +193,9 @@ def verify(
     if verification.first_broken(links) is None:
         try:
             now = int(time.time())
+            hashes = _hashes(block_hashes)
             for link in verification.walk(
-                envelope, trust=trust, pin=pin, chain=reader, now=now, hashes=_hashes(block_hashes)
+                envelope, trust=trust, pin=pin, chain=reader, now=now, hashes=hashes, policy=policy
             ):
                 links.append(link)
                 if not as_json:
@@ -227,10 +231,9 @@ def verify(
     return CommandExit.UNPROVEN if verdict.unproven else 0
 
 
-def _under(policy_file: Path, envelope: Envelope, trust: TrustRoot) -> TrustRoot:
-    """The root of trust with the rules of the policy, which must be the one that the gate's quote binds."""
+def _held(policy_file: Path, envelope: Envelope) -> PlatformPolicy:
+    """The platform policy, which must be the one that the gate's quote binds."""
     from sealroom.encoding import to_hex
-    from sealroom_agents.attestation import trust_under
     from sealroom_agents.gate.policy_file import load_policy
 
     policy = load_policy(policy_file)
@@ -241,7 +244,7 @@ def _under(policy_file: Path, envelope: Envelope, trust: TrustRoot) -> TrustRoot
             f"{to_hex(policy.hash)}",
             "the gate that granted shows its policy at GET /v1/policy",
         )
-    return trust_under(policy, trust)
+    return policy
 
 
 def _write_page(page: Path) -> None:

@@ -14,7 +14,6 @@ from pydantic_core import PydanticCustomError
 from sealroom.codes import Code
 from sealroom.encoding import from_hex, normal_address
 from sealroom.errors import FormatError
-from sealroom.key_release.messages import MAX_LEASE_SECONDS
 from sealroom_agents.storage_options import DEFAULT_DATABASE, KEEP_DAYS
 
 GATE_PORT = 8400
@@ -156,9 +155,6 @@ class Gate(Section):
     watch_token_file: Path = setting(
         "File of mode 0600 with the token that the watcher shows (at least 32 characters).",
         option="--watch-token-file",
-    )
-    lease: int = setting(
-        "Seconds that a grant lives unless renewed.", option="--lease", default=30, ge=1, le=MAX_LEASE_SECONDS
     )
     consortia: tuple[Address, ...] = setting(
         "Serve only this consortium; may be repeated.", option="--consortium", default=(), metavar="ADDRESS"

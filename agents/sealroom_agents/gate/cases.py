@@ -79,7 +79,11 @@ class Config:
     key_provider_id: bytes
     """Id of the gate's own key provider, as measured in the gate's own quote."""
     lease_seconds: int
-    """How long a grant lives unless renewed."""
+    """How long a grant lives unless renewed, by this policy."""
+    staleness_seconds: int
+    """How old the newest block may be, by this policy."""
+    heartbeat_seconds: int
+    """How long ago the watcher may have seen the consortium, by this policy."""
     audit_head: bytes
     """Digest of the last entry of the gate's audit log."""
     now: int

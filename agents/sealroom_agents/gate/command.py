@@ -106,7 +106,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(settings.state)
     collateral = _collateral(
-        platform, settings.pccs, trust=trust, state=settings.state, margin_s=settings.lease
+        platform, settings.pccs, trust=trust, state=settings.state, margin_s=policy.lease_seconds
     )
     accepted = settings.accept_audit_break
     audit = AuditLog(
@@ -146,7 +146,6 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         sessions=sessions,
         state=settings.state,
         max_fee_wei=settings.max_fee * GWEI,
-        lease_seconds=settings.lease,
         clock=_now,
     )
     # Anybody may ask about apps and final blocks: what that does to nodes counts for nothing else.
@@ -155,9 +154,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     )
     chain = FollowedChain(reader, reader.follow(safe=policy.emit == SAFE), asked=asked)
     gate = Gate(
-        config=GateConfig(
-            chain_id=chain_id, lease_seconds=settings.lease, consortia=frozenset(settings.consortia)
-        ),
+        config=GateConfig(chain_id=chain_id, consortia=frozenset(settings.consortia)),
         root=root,
         chain=chain,
         sender=sender,

@@ -37,12 +37,10 @@ class Operation:
         sessions: Sessions,
         state: Path,
         max_fee_wei: int,
-        lease_seconds: int,
         clock: Callable[[], int],
     ) -> None:
         self._chain = chain
         self._root, self._audit, self._sessions, self._clock = root, audit, sessions, clock
-        self._lease_seconds = lease_seconds
         self._gate: Gate | None = None
         self._followed: FollowedChain | None = None
         self._preflight = Preflight(
@@ -54,7 +52,8 @@ class Operation:
             collateral=lambda: root.shown.collateral,
             heard=lambda: None if self._gate is None else self._gate.heard,
             trouble=lambda: None if self._followed is None else self._followed.trouble,
-            lease_seconds=lease_seconds,
+            lease_seconds=root.policy.lease_seconds,
+            heartbeat_seconds=root.policy.heartbeat_seconds,
             clock=clock,
         )
         self._periodic = Periodic()
@@ -113,7 +112,8 @@ class Operation:
 
     def _ages(self) -> list[int]:
         now = self._clock()
-        return [max(0, now - (until - self._lease_seconds)) for until in self._sessions.running(now)]
+        seconds = self._root.policy.lease_seconds
+        return [max(0, now - (until - seconds)) for until in self._sessions.running(now)]
 
     def _watcher_age(self) -> float | None:
         heard = None if self._gate is None else self._gate.heard

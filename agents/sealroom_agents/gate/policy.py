@@ -27,7 +27,8 @@ verified as evidence (quote, report data, event log) before it comes here; what 
 13. the datasets presented are the versions that the study uses            dataset-mismatch
 14. a run is left, and ε and δ: of the study, and of each dataset, for     runs-exhausted, budget-exceeded
     its lifetime, for this consortium, and today
-15. the watcher sees it                                                     watcher-dead
+15. the newest block is as new as the platform policy asks (CH-04)         chain-stale
+    · and the watcher saw the consortium as lately (OP-09)                  watcher-dead
 
 Granting takes k, stopping takes one; approve late, revoke early.
 """
@@ -108,7 +109,7 @@ def renew(
     """Whether a lease of a run of `study`, opened under `standing`, may be renewed; `None` means yes.
 
     Refuses: `gate-not-registered`, `platform-policy-mismatch`, `revoked`, `lease-ended` (another standing or
-    study), `study-expired`, `watcher-dead`. Machines that are added change neither.
+    study), `study-expired`, `chain-stale`, `watcher-dead`. Machines that are added change neither.
     """
     run = Renewal(view=view, latest=latest, config=config, study=study, standing=standing)
     return _first(rule.judge(run) for rule in RENEWAL)
@@ -230,9 +231,9 @@ RULES: tuple[Rule[Case], ...] = (
         ),
     ),
     Rule(
-        "the watcher saw the consortium within 30 s",
-        (Code.WATCHER_DEAD,),
-        lambda case: study_rules.watched(case.config),
+        "newest block and watcher's report are as new as the platform policy asks",
+        (Code.CHAIN_STALE, Code.WATCHER_DEAD),
+        lambda case: study_rules.recent(case.latest, case.config) or study_rules.watched(case.config),
     ),
 )
 """The checks of `decide`, in their order."""
@@ -258,9 +259,9 @@ RENEWAL: tuple[Rule[Renewal], ...] = (
         ),
     ),
     Rule(
-        "the watcher saw the consortium within 30 s",
-        (Code.WATCHER_DEAD,),
-        lambda run: study_rules.watched(run.config),
+        "newest block and watcher's report are as new as the platform policy asks",
+        (Code.CHAIN_STALE, Code.WATCHER_DEAD),
+        lambda run: study_rules.recent(run.latest, run.config) or study_rules.watched(run.config),
     ),
 )
 """The checks of `renew`, in their order."""

@@ -19,7 +19,6 @@ from sealroom_agents.chain import GasMoney, Head
 from sealroom_agents.chain.fees import PRIORITY_FEE_WEI
 from sealroom_agents.errors import ChainError, Refused
 from sealroom_agents.gate.rollback import HINT, Rollback
-from sealroom_agents.gate.study_rules import MAX_WATCH_AGE_S
 from sealroom_agents.telemetry.conditions import Check, Condition, Conditions, disk
 
 PROBE = "probe"
@@ -61,10 +60,12 @@ class Preflight:
         heard: Callable[[], int | None],
         trouble: Callable[[], str | None],
         lease_seconds: int,
+        heartbeat_seconds: int,
         clock: Callable[[], int],
     ) -> None:
         """`payer`: the account that pays for openings. `collateral`: that of the gate's own machine. `heard`:
-        when the watcher was heard last. `trouble`: which part of the chain's follower an error has ended."""
+        when the watcher was heard last. `trouble`: which part of the chain's follower an error has ended.
+        `lease_seconds` and `heartbeat_seconds`: the platform policy's."""
         self._chain = chain
         self._payer = payer
         self._max_fee_wei = max_fee_wei
@@ -72,7 +73,7 @@ class Preflight:
         self._collateral = collateral
         self._heard = heard
         self._trouble = trouble
-        self._lease_seconds = lease_seconds
+        self._lease_seconds, self._heartbeat_seconds = lease_seconds, heartbeat_seconds
         self._clock = clock
         self._state = state
         self._writable = True
@@ -163,7 +164,7 @@ class Preflight:
         if heard is None:
             return Condition("watcher", False, "nothing was heard of it since the start", hint)
         age = max(0, self._clock() - heard)
-        return Condition("watcher", age <= MAX_WATCH_AGE_S, f"heard {age} s ago", hint)
+        return Condition("watcher", age <= self._heartbeat_seconds, f"heard {age} s ago", hint)
 
     def _fresh_collateral(self) -> Condition:
         until = good_until(self._collateral())

@@ -63,7 +63,6 @@ class Releases:
         self,
         *,
         chain_id: int,
-        lease_seconds: int,
         root: GateRoot,
         trust: TrustRoot,
         collateral: CollateralSource,
@@ -78,7 +77,6 @@ class Releases:
         """`ready`: called with consortium and ledger before a run is booked; raises `Refused`. `gpus`: judges
         GPU evidence; `None` where the platform policy accepts none."""
         self._chain_id = chain_id
-        self._lease_seconds = lease_seconds
         self._root = root
         self._trust = trust
         self._collateral = collateral
@@ -157,7 +155,7 @@ class Releases:
                 standing=grant.standing,
                 signer=grant.enclave_signer,
                 counter=0,
-                until=self._clock() + self._lease_seconds,
+                until=self._clock() + self._root.policy.lease_seconds,
                 ended=None,
                 ledger=grant.ledger,
                 opening=opening,

@@ -26,7 +26,6 @@ class Renewals:
         self,
         *,
         chain_id: int,
-        lease_seconds: int,
         root: GateRoot,
         views: Views,
         openings: Openings,
@@ -35,7 +34,6 @@ class Renewals:
         clock: Callable[[], int],
     ) -> None:
         self._chain_id = chain_id
-        self._lease_seconds = lease_seconds
         self._root = root
         self._views = views
         self._openings = openings
@@ -60,11 +58,12 @@ class Renewals:
         if request.counter <= lease.counter:
             raise Refused(Code.LEASE_COUNTER, f"counter {request.counter} was used before")
         opening_final = self._opening_final(lease)
-        until = self._clock() + self._lease_seconds
+        seconds = self._root.policy.lease_seconds
+        until = self._clock() + seconds
         self._sessions.prolong(lease.consortium, lease.run_id, counter=request.counter, until=until)
         return sign_renewal(
             request,
-            lease_seconds=self._lease_seconds,
+            lease_seconds=seconds,
             until=until,
             opening_final=opening_final,
             chain_id=self._chain_id,

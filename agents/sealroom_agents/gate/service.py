@@ -77,8 +77,6 @@ class GateConfig:
 
     chain_id: int
     """The one chain that this gate serves."""
-    lease_seconds: int = 30
-    """How long a grant lives unless renewed, 1 to 60."""
     consortia: frozenset[str] = frozenset()
     """Consortia that it serves; empty serves all that adopted it."""
 
@@ -124,7 +122,6 @@ class Gate:
             sessions=sessions,
             audit=audit,
             watch=self._watch,
-            lease_seconds=config.lease_seconds,
             clock=clock,
         )
         self.finality: Finality = Finality(
@@ -133,7 +130,6 @@ class Gate:
         spending = Spending(chain=chain, bookings=self._bookings, views=self._views, audit=audit)
         self._releases = Releases(
             chain_id=config.chain_id,
-            lease_seconds=config.lease_seconds,
             root=root,
             trust=trust,
             collateral=collateral,
@@ -147,7 +143,6 @@ class Gate:
         )
         self._renewals = Renewals(
             chain_id=config.chain_id,
-            lease_seconds=config.lease_seconds,
             root=root,
             views=self._views,
             openings=Openings(chain, self._bookings, emit=root.policy.emit),

@@ -15,8 +15,6 @@ from sealroom_agents.facts import (
 )
 from sealroom_agents.gate.cases import Config, Renewal, Request
 
-MAX_WATCH_AGE_S = 30
-"""Seconds without a heartbeat after which the watcher counts as dead."""
 ZERO_HASH = bytes(32)
 
 
@@ -169,6 +167,18 @@ def goes_on(run: Renewal) -> Refusal | None:
     return None
 
 
+def recent(latest: LatestView, config: Config) -> Refusal | None:
+    """The newest block is not older than the owners accept: what came after it, nobody here has seen."""
+    age = config.now - latest.block_time
+    if age > config.staleness_seconds:
+        return Refusal(
+            Code.CHAIN_STALE,
+            f"the newest block that the nodes show is {age} s old "
+            f"(limit of the platform policy {config.staleness_seconds} s)",
+        )
+    return None
+
+
 def watched(config: Config) -> Refusal | None:
     """The watcher saw the consortium a short while ago."""
     if config.watcher_seen is None:
@@ -179,9 +189,11 @@ def watched(config: Config) -> Refusal | None:
             Code.WATCHER_DEAD,
             f"the gate's clock was set back by {-age} s or more since the watcher saw this consortium",
         )
-    if age > MAX_WATCH_AGE_S:
+    if age > config.heartbeat_seconds:
         return Refusal(
-            Code.WATCHER_DEAD, f"the watcher last saw this consortium {age} s ago (limit {MAX_WATCH_AGE_S} s)"
+            Code.WATCHER_DEAD,
+            f"the watcher last saw this consortium {age} s ago "
+            f"(limit of the platform policy {config.heartbeat_seconds} s)",
         )
     return None
 

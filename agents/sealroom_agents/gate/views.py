@@ -48,7 +48,6 @@ class Views:
         sessions: Sessions,
         audit: AuditLog,
         watch: Watch,
-        lease_seconds: int,
         clock: Callable[[], int],
     ) -> None:
         self._chain = chain
@@ -56,7 +55,6 @@ class Views:
         self._sessions = sessions
         self._audit = audit
         self._watch = watch
-        self._lease_seconds = lease_seconds
         self._clock = clock
         self._floor = 0
 
@@ -143,15 +141,18 @@ class Views:
 
     def config(self, consortium: str) -> Config:
         """The gate's own facts at this moment."""
+        owners = self._root.policy
         return Config(
             gate_root=self._root.fingerprint,
             gate_signer=self._root.signer,
             gate_compose=self._root.compose_hash,
-            policy_hash=self._root.policy.hash,
-            guarantees=self._root.policy.guarantees,
-            gpu_rules=self._root.policy.gpu is not None,
+            policy_hash=owners.hash,
+            guarantees=owners.guarantees,
+            gpu_rules=owners.gpu is not None,
             key_provider_id=self._root.key_provider_id,
-            lease_seconds=self._lease_seconds,
+            lease_seconds=owners.lease_seconds,
+            staleness_seconds=owners.staleness_seconds,
+            heartbeat_seconds=owners.heartbeat_seconds,
             audit_head=self._audit.head.digest,
             now=self._clock(),
             watcher_seen=self._watch.seen(consortium),

@@ -28,6 +28,7 @@ def attested(
     from sealroom_agents.attestation.trust import trust_under
     from sealroom_agents.cli.options import trust_for
     from sealroom_agents.cli.terminal import read_bounded
+    from sealroom_agents.policy_words import leases
     from sealroom_agents.studycard import fetch_gate
 
     if policy is None:
@@ -64,4 +65,5 @@ def attested(
         ("KMS root", to_hex(gate.kms_root_fingerprint)),
         ("guarantees", f"{', '.join(rules.guarantees)}; recipes of any other get no keys"),
         ("results leave", f"once the block that books their run is {rules.emit}"),
+        ("leases", leases(rules)),
     ]

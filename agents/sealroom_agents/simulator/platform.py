@@ -155,10 +155,14 @@ class SimulatedPlatform:
         guarantees: tuple[str, ...] | None = None,
         emit: str = FINAL,
         gpu: GpuRules | None = None,
+        lease_seconds: int = 30,
+        staleness_seconds: int = 90,
+        heartbeat_seconds: int = 30,
     ) -> PlatformPolicy:
         """A platform policy that accepts this platform, and recipes of every guarantee unless `guarantees`
         are given; without `tcb` it grants nothing that is optional, and without `gpu` it accepts no GPU.
-        Results leave when the opening is final, unless `emit` says something else."""
+        Results leave when the opening is final, unless `emit` says something else. Bounds of time are
+        seconds."""
         return PlatformPolicy(
             root=_hex(hashlib.sha256(self.root_der).digest()),
             tcb=tcb
@@ -178,6 +182,9 @@ class SimulatedPlatform:
             gpu=gpu,
             guarantees=tuple(GUARANTEES) if guarantees is None else guarantees,
             emit=emit,
+            lease_seconds=lease_seconds,
+            staleness_seconds=staleness_seconds,
+            heartbeat_seconds=heartbeat_seconds,
         )
 
     def machine(self, name: str = DEFAULT_MACHINE, **hardware: Any) -> Machine:

@@ -52,7 +52,13 @@ def _evidence(found: Findings) -> bytes:
 
 
 def _lease(found: Findings) -> None:
-    check_lease_seconds(found.envelope.grant)
+    grant = found.envelope.grant
+    check_lease_seconds(grant)
+    if found.policy is not None and grant.lease_seconds > found.policy.lease_seconds:
+        raise KeyReleaseError(
+            Code.GRANT_MISMATCH,
+            f"a lease of {grant.lease_seconds} s, and {found.policy.lease_seconds} s by the platform policy",
+        )
 
 
 def _not_from_future(found: Findings) -> None:
@@ -62,7 +68,8 @@ def _not_from_future(found: Findings) -> None:
 
 def _tell_grant(found: Findings) -> str:
     grant = found.envelope.grant
-    return f"signed by the gate {found.envelope.gate.signer} for this evidence, lease {grant.lease_seconds} s"
+    told = f"signed by the gate {found.envelope.gate.signer} for this evidence, lease {grant.lease_seconds} s"
+    return told if found.policy is None else f"{told}, as the platform policy has it"
 
 
 # --- hardware ----------------------------------------------------------------------------------------

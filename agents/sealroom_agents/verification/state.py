@@ -11,6 +11,7 @@ from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import EnvelopeError
 from sealroom.model import Opening, Owner, Receipt, Verdict, Version
+from sealroom.platform_policy import PlatformPolicy
 from sealroom.recipe import Recipe
 from sealroom_agents.attestation import GateFacts, QuoteFacts, TrustRoot
 from sealroom_agents.facts import ChainView, Evidence
@@ -103,6 +104,8 @@ class Findings:
     """What the verifier knows from elsewhere."""
     chain: Chain | None = None
     """The chain, where it is asked."""
+    policy: PlatformPolicy | None = None
+    """The platform policy by which the gate judged, where the verifier has it; `trust` has its rules."""
     hashes: Mapping[int, bytes] = field(default_factory=dict)
     """Hashes of blocks that the auditor knows from elsewhere, by number."""
     transcript: bytes = field(init=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sealroom.codes import Code
 from sealroom.envelope import Envelope
 from sealroom.errors import SealroomError
+from sealroom.platform_policy import PlatformPolicy
 from sealroom_agents.attestation import TrustRoot, require_local_chain
 from sealroom_agents.errors import CHAIN_CODES, ChainError
 from sealroom_agents.verification import pinned
@@ -81,14 +82,22 @@ def walk(
     now: int,
     hashes: Mapping[int, bytes] | None = None,
     links: Sequence[Step] | None = None,
+    policy: PlatformPolicy | None = None,
 ) -> Iterator[Link]:
-    """`verify`, link by link as they are walked.
+    """`verify`, link by link as they are walked. `policy`: by which the gate judged, where it is known;
+    `trust` has its rules.
 
     Raises `AttestationError` for a simulated root off local chains.
     """
     require_local_chain(trust, envelope.statement.chain_id)
     findings = Findings(
-        envelope=envelope, trust=trust, now=now, pin=pin, chain=chain, hashes=dict(hashes or {})
+        envelope=envelope,
+        trust=trust,
+        now=now,
+        pin=pin,
+        chain=chain,
+        policy=policy,
+        hashes=dict(hashes or {}),
     )
     proofs = envelope.anchor is not None and bool(envelope.anchor.proofs)
     for step in steps(pin=pin, on_chain=chain is not None, proofs=proofs) if links is None else links:

@@ -8,17 +8,21 @@ import { canonical, strictJson } from "../base/encoding.ts";
 import { sha256 } from "../base/hashes.ts";
 import { refuse } from "../base/refusal.ts";
 import type { DeviceRule, OsImage } from "../verify/attestation/trust.ts";
+import { MAX_LEASE_SECONDS } from "../verify/messages.ts";
 import { MAX_OS_IMAGES, OS_IMAGE } from "../verify/pin.ts";
 import type { Kind } from "../verify/records.ts";
 import { B32, blob, fixed, many, nested, outside, record, text, U32, uint } from "../verify/records.ts";
 
 export const MAX_POLICY_BYTES = 64 * 1024;
-const VERSION = 4;
+const VERSION = 5;
 const MAX_CHECKSUMS = 4096;
 const MAX_MEASUREMENT = 2048;
 const MAX_MEMORY_SIZES = 16;
 const MAX_ADVISORIES = 64;
 const MAX_TDX_MODULES = 16;
+const LEASE_SECONDS = uint(32, 10n, BigInt(MAX_LEASE_SECONDS));
+const STALENESS_SECONDS = uint(32, 15n, 90n);
+const HEARTBEAT_SECONDS = uint(32, 15n, 60n);
 const NO_GPU = "none";
 const LITE = "tdx-lite";
 /** Of recipes, in their order. */
@@ -75,6 +79,12 @@ export interface PlatformPolicy {
   guarantees: string[];
   /** `final` or `safe`. */
   emit: string;
+  /** How long an enclave keeps its keys unless the gate renews. */
+  leaseSeconds: bigint;
+  /** How old the newest block may be on which a grant or a renewal rests. */
+  stalenessSeconds: bigint;
+  /** How long ago the watcher may have seen the consortium. */
+  heartbeatSeconds: bigint;
 }
 
 export const isLite = (image: Image): image is LiteImage => image.by === LITE;
@@ -157,6 +167,9 @@ const POLICY = record<PlatformPolicy>(
     gpu: GPU,
     guarantees: many(text(32), GUARANTEES.length),
     emit: text(8, /^(?:final|safe)$/),
+    leaseSeconds: LEASE_SECONDS,
+    stalenessSeconds: STALENESS_SECONDS,
+    heartbeatSeconds: HEARTBEAT_SECONDS,
   },
   {
     what: "platform policy",

@@ -33,6 +33,10 @@ const gpus = (rules: GpuRules | null): string => {
   return [rules.architectures.join(" ") + " " + rules.state, "driver " + rules.minDriver + " or later", "VBIOS " + rules.minVbios + " or later", bus, ages].join(", ");
 };
 
+/** How long an enclave keeps its keys, and what a renewal rests on. */
+const leases = ({ leaseSeconds, stalenessSeconds, heartbeatSeconds }: PlatformPolicy): string =>
+  leaseSeconds + " s, granted and renewed on a block at most " + stalenessSeconds + " s old and a watcher's report at most " + heartbeatSeconds + " s old";
+
 /** All of it. */
 export const rows = (policy: PlatformPolicy): readonly Row[] => {
   const { tcb, guest } = policy;
@@ -52,5 +56,6 @@ export const rows = (policy: PlatformPolicy): readonly Row[] => {
     ["GPU", gpus(policy.gpu)],
     ["guarantees", policy.guarantees.join(", ")],
     ["results leave", "once the opening is " + policy.emit],
+    ["leases", leases(policy)],
   ];
 };
