@@ -34,7 +34,10 @@ pytestmark = [pytest.mark.anvil, pytest.mark.browser]
 
 A, B = account(0), account(1)
 SIMULATED = SimulatedPlatform(b"\x61" * 32)
-POLICY, NEXT = SIMULATED.policy(), SIMULATED.policy(emit="safe", guarantees=("by-construction",))
+POLICY, NEXT = (
+    SIMULATED.policy(),
+    SIMULATED.policy(emit="safe", guarantees=("by-construction",), lease_seconds=60),
+)
 MACHINE, OTHER = b"\x77" * 32, b"\x66" * 32
 VERIFIED = "the gate’s quote holds (SIMULATED TDX, not Intel, TCB UpToDate)"
 
@@ -237,10 +240,13 @@ def test_other_files_hold_the_call(
         expect(send).to_be_disabled()
         drop(page, files_of(tmp_path, gate, NEXT, POLICY))
         expect(said).to_contain_text(VERIFIED)
-        expect(said).to_contain_text("adopted now in: guarantees, results leave.")
+        expect(said).to_contain_text("adopted now in: guarantees, results leave, leases.")
         leaves = said.locator(".differs", has_text="results leave")
         expect(leaves).to_contain_text("Then: once the opening is safe")
         expect(leaves).to_contain_text("Now: once the opening is final")
+        leases = said.locator(".differs", has_text="leases")
+        expect(leases).to_contain_text("Then: 60 s, granted and renewed on a block at most 90 s old")
+        expect(leases).to_contain_text("Now: 30 s")
         expect(send).to_be_disabled()
         checked(page)
         drop(page, written(tmp_path, **{"gate.json": canonical(gate.to_json())}))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import email.utils
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -162,6 +163,24 @@ def test_a_policy_that_owners_did_not_adopt_or_that_nodes_cannot_serve_is_told(a
         approved.chain.keep_real_time()
         _, told = doctor(*arguments)
         assert states(told["emission"]) == ["ok"]
+        assert "staleness" not in told
+
+
+def test_nodes_whose_newest_block_is_older_than_the_policy_accepts_are_told(approved: World) -> None:
+    """CH-04: the gate would refuse every run, for now."""
+    approved.judge_under(staleness_seconds=15)
+
+    def late(method: str, params: list[Any], result: Any) -> Any:
+        if method != "eth_getBlockByNumber" or params[0] != "latest":
+            return result
+        return {**result, "timestamp": hex(int(time.time()) - 40)}
+
+    with RpcProxy(approved.chain.url) as mean, shown(approved) as url:
+        mean.tamper = late
+        approved.chain.keep_real_time()
+        status, told = doctor("--rpc", mean.url, "--gate", url)
+        assert status == 1 and states(told["staleness"]) == ["broken"]
+        assert "on none older than 15 s" in told["staleness"][0]["message"]
 
 
 def test_consortia_are_looked_at_through_the_quorum_that_is_configured(

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import email.utils
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import httpx
 
@@ -104,7 +106,7 @@ def _conditions(name: str, url: str, status: int, data: bytes) -> Iterator[Findi
 def adoption(
     url: str, reader: ChainReader, rpcs: Sequence[Rpc], consortia: Sequence[str], *, others: bool
 ) -> Iterator[Finding]:
-    """The gate's gas money, whether nodes can do what its policy asks for, and for each consortium whether it
+    """The gate's gas money, whether nodes do what its policy asks for, and for each consortium whether it
     adopted this gate with its policy.
 
     others: tell of those that adopted another one, or none, too.
@@ -112,7 +114,9 @@ def adoption(
     gate = fetch_gate(url)
     yield balance(rpcs[0], gate.signer, "the gate's signer")
     document = _policy(url)
-    yield from _emission(PlatformPolicy.parse(document), rpcs)
+    rules = PlatformPolicy.parse(document)
+    yield from _emission(rules, rpcs)
+    yield from _staleness(rules, rpcs)
     policy = sha256(document)
     root = gate.gate_root
     for consortium in consortia:
@@ -159,6 +163,23 @@ def _emission(policy: PlatformPolicy, rpcs: Sequence[Rpc]) -> Iterator[Finding]:
                 f"take a node that names one: {asking(rpc)}; or adopt a policy that waits for the final one: "
                 "`sealroom govern platform --gate URL --policy FILE`",
             )  # fmt: skip
+
+
+def _staleness(policy: PlatformPolicy, rpcs: Sequence[Rpc]) -> Iterator[Finding]:
+    """The nodes whose newest block is older than the platform policy lets the gate go by; others tell of a
+    node that does not answer."""
+    limit, now = policy.staleness_seconds, time.time()
+    for rpc in rpcs:
+        with suppress(ChainError):
+            age = now - rpc.head("latest").timestamp
+            if age > limit:
+                yield Finding(
+                    "staleness", State.BROKEN,
+                    f"the newest block of {rpc.shown_url} is {age:.0f} s old, and by the platform policy the "
+                    f"gate grants and renews on none older than {limit} s",
+                    f"take a node that is in sync: {asking(rpc)}; where blocks come no faster, adopt a "
+                    "policy that allows for it: `sealroom govern platform --gate URL --policy FILE`",
+                )  # fmt: skip
 
 
 def balance(rpc: Rpc, address: str, whose: str) -> Finding:

@@ -25,7 +25,8 @@ from sealroom_agents.watcher.service import HttpGate, Watcher
 LOOK_EVERY_S = 5.0
 """Seconds between two looks at what owners should know of, one consortium each."""
 HEARTBEAT_AGE_S = 30
-"""Seconds after which the gate renews nothing for want of a heartbeat."""
+"""Seconds without a heartbeat after which it is not ready. A gate renews nothing after as many as its
+platform policy says, 15 to 60."""
 POLL_TIMEOUT_S = 5.0
 """How long one question to a node may take, seconds."""
 
