@@ -226,7 +226,7 @@ class World:
             clock=self.clock,
             gpus=None
             if self.policy.gpu is None
-            else GpuJudge.open(self.policy.gpu, self.gpu_material, trust=trust, clock=self.clock),
+            else GpuJudge.open(self.policy.gpu, self.gpu_material, trust=trust),
         )
         self.closers += [reader.close, chain.close, sessions.close, audit.close, self.gate.close]
         self.gate.require_adopted_policy()

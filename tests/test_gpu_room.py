@@ -43,6 +43,7 @@ def test_a_run_that_demands_gpus_is_granted_and_proven_as_far_as_it_goes(tmp_pat
         up.wait()
     assert "holds, on a simulated machine" in printed, printed
     assert "2 h100, passthrough, SIMULATED GPUs" in printed and "TDISP" in printed, printed
+    assert "Fully-matched;" in printed, printed
     envelope = parse_envelope((tmp_path / "banks.envelope.json").read_bytes())
     devices = [device.ueid for device in read_evidence(envelope.gpu_evidence)]
     log = (tmp_path / ".sealroom" / "gate" / "audit.jsonl").read_text().splitlines()

@@ -19,8 +19,17 @@ from cryptography.x509 import ocsp
 from tests.gate_world import GPU_RULES, PLATFORM, Enclave, World, granted, refused
 
 from sealroom.gpu_demand import GpuDemand
+from sealroom.key_release import evidence_digest
 from sealroom.key_release.messages import MAX_GPU_EVIDENCE
 from sealroom_agents.attestation import INTEL
+from sealroom_agents.attestation.gpu import (
+    State,
+    Terms,
+    gpu_trust,
+    read_material,
+    walk_gpus,
+    write_material,
+)
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.gate.gpus import GpuJudge
 from sealroom_agents.simulator import SimulatedGpu, SimulatedPlatform
@@ -64,6 +73,40 @@ def test_keys_leave_for_the_gpus_that_are_demanded_and_the_log_names_them(ruled:
     (facts,) = [entry["facts"] for entry in log if entry["event"] == "granted"]
     assert facts["gpuState"] == "fully-matched"
     assert facts["gpus"] == [gpu.ueid for gpu in PLATFORM.machine_gpus(2)]
+
+
+def test_the_grant_names_what_the_gate_judged_by_and_a_walk_with_no_more_comes_to_the_same_end(
+    ruled: World,
+) -> None:
+    """GP-06, GP-07: of all that lies in the folder, what decided, at the time of the grant."""
+    asked = enclave(ruled)
+    transcript, challenge = asked.hello()
+    message = asked.evidence(transcript, challenge)
+    reply = granted(asked.send(message))
+    assert reply.grant.evidence == evidence_digest(
+        quote=message.quote,
+        event_log=message.event_log,
+        gpu_evidence=message.gpu_evidence,
+        gpu_material=reply.gpu_material,
+    )
+    material = read_material(reply.gpu_material)
+    found = walk_gpus(
+        message.gpu_evidence,
+        nonce=asked.gpu_nonce(transcript),
+        now=reply.grant.issued,
+        material=material,
+        terms=Terms.under(GPU_RULES, count=1),
+        trust=gpu_trust(PLATFORM.trust(), PLATFORM.gpu_roots()),
+    )
+    assert found.broken is None and found.state is State.FULLY_MATCHED and found.asked_all
+    assert write_material(found.used) == reply.gpu_material
+    assert len(material.answers) == len(found.asked)
+    lying = len(list((ruled.gpu_material / "ocsp").glob("*.der")))
+    assert len(material.answers) < lying, "of one GPU, where the folder has those of two"
+
+
+def test_a_run_without_gpus_has_nothing_that_they_were_judged_by(ruled: World) -> None:
+    assert granted(enclave(ruled, None).ask()).gpu_material == b""
 
 
 def test_a_run_that_demands_none_is_granted_under_rules_for_gpus_too(ruled: World) -> None:
@@ -250,6 +293,8 @@ def test_a_folder_of_another_platform_vouches_for_nothing(ruled: World) -> None:
 
 def test_under_intels_root_no_simulated_gpu_proves_anything(ruled: World, tmp_path: Path) -> None:
     """GP-10: the folder's roots are not even read."""
-    judge = GpuJudge.open(GPU_RULES, ruled.gpu_material, trust=INTEL, clock=ruled.clock)
+    judge = GpuJudge.open(GPU_RULES, ruled.gpu_material, trust=INTEL)
     with pytest.raises(Exception, match="gpu-chain"):
-        judge.require(encode_evidence(PLATFORM.machine_gpus(1), bytes(32)), ONE, nonce=bytes(32))
+        judge.require(
+            encode_evidence(PLATFORM.machine_gpus(1), bytes(32)), ONE, nonce=bytes(32), now=ruled.clock()
+        )

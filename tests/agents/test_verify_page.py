@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
 from tests.agents.browsing import launched, patient
 from tests.agents.liars import Truth, tell_the_truth
-from tests.agents.test_verification import GPUS
+from tests.agents.test_verification_gpu import GPUS
 from tests.agents.worked import render_recipe
 
 from sealroom_agents.cli import main

@@ -58,6 +58,7 @@ from sealroom.keys import (
 )
 from sealroom.model import Allowance
 from sealroom.recipe.result import build_result
+from sealroom_agents.attestation.gpu import Fetched, Material, write_material
 from sealroom_agents.simulator import DEFAULT_MACHINE, SIMULATED_OS_IMAGE, SimulatedEnclave, SimulatedPlatform
 from sealroom_agents.studycard import CardOwner, StudyCard
 
@@ -288,6 +289,8 @@ class WorkedRun:
     """The result."""
     gpu_evidence: bytes = b""
     """What it says of a GPU."""
+    gpu_material: bytes = b""
+    """What the gate judged that by."""
     statement_changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the statement to be other than they follow."""
 
@@ -302,7 +305,12 @@ class WorkedRun:
     def shown(self, **changes: Any) -> WorkedRun:
         """The same with other evidence, for which the gate gave its grant."""
         run = replace(self, **changes)
-        evidence = evidence_digest(quote=run.quote, event_log=run.event_log, gpu_evidence=run.gpu_evidence)
+        evidence = evidence_digest(
+            quote=run.quote,
+            event_log=run.event_log,
+            gpu_evidence=run.gpu_evidence,
+            gpu_material=run.gpu_material,
+        )
         return replace(run, grant=replace(run.grant, evidence=evidence))
 
     def lie(self) -> Envelope:
@@ -336,6 +344,7 @@ class WorkedRun:
             challenge=self.challenge,
             kem_key=self.kem_key,
             gpu_evidence=self.gpu_evidence,
+            gpu_material=self.gpu_material,
             quote=self.quote,
             event_log=self.event_log,
             collateral=self.collateral,
@@ -394,6 +403,7 @@ def make_run(
     epsilon_micro: int | None = None,
     delta_pico: int | None = None,
     gpu_evidence: bytes | Callable[[bytes], bytes] = b"",
+    gpu_material: bytes = b"",
     hello_changes: Mapping[str, Any] | None = None,
     twin: Mapping[str, Any] | None = None,
 ) -> WorkedRun:
@@ -402,7 +412,8 @@ def make_run(
     booted, app, key_provider_id, machine, os_image: what the enclave boots instead of `recipe`, for another
     app, with keys from another KMS, on another machine, from another image. epsilon_micro, delta_pico: what
     it says that a run costs. hello_changes: what the hello says that grant and statement do not.
-    gpu_evidence: bytes that its quote binds, too, or what makes them of the nonce. twin: in what else its
+    gpu_evidence: bytes that its quote binds, too, or what makes them of the nonce. gpu_material: what the
+    gate judged them by. twin: in what else its
     machine is a bad one.
     """
     place = place or Place()
@@ -450,7 +461,12 @@ def make_run(
         enclave_signer=address_of(signer_key),
         kem_key_hash=sha256(kem.public),
         transcript=sha256(transcript),
-        evidence=evidence_digest(quote=quote, event_log=enclave.event_log, gpu_evidence=gpu_evidence),
+        evidence=evidence_digest(
+            quote=quote,
+            event_log=enclave.event_log,
+            gpu_evidence=gpu_evidence,
+            gpu_material=gpu_material,
+        ),
         datasets_root=datasets_root([(dataset.id, dataset.header) for dataset in place.datasets]),
         epsilon_micro=epsilon_micro,
         delta_pico=delta_pico,
@@ -475,7 +491,16 @@ def make_run(
         collateral=platform.collateral(issued),
         result=build_result(RESULT_FIELDS, parsed),
         gpu_evidence=gpu_evidence,
+        gpu_material=gpu_material,
     )
+
+
+def judged_by(platform: SimulatedPlatform, count: int = 1, *, at: int | None = None, **changes: Any) -> bytes:
+    """What a gate judges the GPUs of a machine by: all manifests, and an answer about each certificate, as
+    they were fetched `at`; `changes` are those of answers."""
+    now = int(time.time()) if at is None else at
+    rims = {name: (Fetched(data, now),) for name, data in platform.gpus.manifests().items()}
+    return write_material(Material(rims, platform.gpus.answers(platform.machine_gpus(count), now, **changes)))
 
 
 def unspent(*, epsilon_per_day: int, runs_per_day: int, day: int) -> Allowance:

@@ -87,6 +87,7 @@ class LocalGate:
         self.hellos: dict[bytes, tuple[Hello, Challenge]] = {}
         self.leases: list[LeaseRequest] = []
         self.enclave_signer = ""
+        self.gpu_material = b"what this gate judged GPUs by"
         self._identity = GateIdentity(
             chain_id=CHAIN,
             app_id=app_id,
@@ -129,7 +130,10 @@ class LocalGate:
                 kem_key_hash=sha256(message.kem_key),
                 transcript=sha256(transcript),
                 evidence=evidence_digest(
-                    quote=message.quote, event_log=message.event_log, gpu_evidence=message.gpu_evidence
+                    quote=message.quote,
+                    event_log=message.event_log,
+                    gpu_evidence=message.gpu_evidence,
+                    gpu_material=self.gpu_material if message.gpu_evidence else b"",
                 ),
                 datasets_root=datasets_root([(header.dataset_id, header.digest) for header in headers]),
                 epsilon_micro=self.epsilon_micro,
@@ -175,6 +179,7 @@ class LocalGate:
             grant_signature=signature,
             keys=tuple(keys),
             collateral={},
+            gpu_material=self.gpu_material if message.gpu_evidence else b"",
             opened=Opened(tx=b"t" * 32, block=8),
         )
 

@@ -695,13 +695,15 @@ def test_the_gpus_of_a_run_sign_for_it_and_the_quote_binds_what_they_signed(room
         transcript, kem_key=envelope.kem_key, signer=signer, gpu_evidence=envelope.gpu_evidence
     )
     assert bound in envelope.quote
+    assert envelope.gpu_material == room.gate.gpu_material
 
 
 def test_a_run_that_demands_no_gpu_shows_none_where_there_are_some(room: Room) -> None:
     room.gpus = 2
     status, _, told = room.run(room.prepare(GOOD))
     assert status == 0, told
-    assert parse_envelope(room.envelope.read_bytes()).gpu_evidence == b""
+    envelope = parse_envelope(room.envelope.read_bytes())
+    assert (envelope.gpu_evidence, envelope.gpu_material) == (b"", b"")
 
 
 def test_a_machine_without_the_gpus_that_are_demanded_asks_for_no_key(room: Room) -> None:

@@ -29,8 +29,8 @@ from sealroom_agents.verification import NOTHING
 from sealroom_agents.verification.model_file import write_model
 from tests.agents import test_model_file, test_verification
 from tests.agents.liars import LIES, Truth, tell_the_truth
-from tests.agents.test_verification import GPUS
-from tests.agents.worked import fresh_platform, make_gate, render_recipe
+from tests.agents.test_verification_gpu import GPUS
+from tests.agents.worked import fresh_platform, judged_by, make_gate, render_recipe
 from tests.agents.worked_model import model_run
 from tests.face.corpus import Case, require_agreement, told, told_by_page
 from tests.vectors.vector import cases as vectors
@@ -119,9 +119,16 @@ def test_evidence_of_gpus_is_left_to_the_command(truth: Truth, tmp_path: Path) -
     mine, others = truth.platform.machine_gpus(1), fresh_platform().machine_gpus(1)
 
     def case(of: Truth, evidence: bytes | Callable[[bytes], bytes]) -> Case:
-        return Case(of.ran(gpu_evidence=evidence).envelope().encode(), truth.trust, NOTHING, int(time.time()))
+        run = of.ran(gpu_evidence=evidence, gpu_material=judged_by(truth.platform) if evidence else b"")
+        return Case(run.envelope().encode(), truth.trust, NOTHING, int(time.time()))
 
-    require_agreement({"none": case(demanding, b""), "undemanded": case(truth, b"x")}, tmp_path / "alike")
+    of_none = truth.ran(gpu_material=b"x").envelope().encode()
+    alike = {
+        "none": case(demanding, b""),
+        "undemanded": case(truth, b"x"),
+        "judged by something": Case(of_none, truth.trust, NOTHING, int(time.time())),
+    }
+    require_agreement(alike, tmp_path / "alike")
     carried = {
         "honest": case(demanding, lambda nonce: encode_evidence(mine, nonce)),
         "of another mint": case(demanding, lambda nonce: encode_evidence(others, nonce)),

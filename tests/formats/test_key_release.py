@@ -101,6 +101,7 @@ MESSAGES: list[Any] = [
             ),
         ),
         collateral={"tcb_info": "{}"},
+        gpu_material=b"rim",
         opened=Opened(tx=b"\x03" * 32, block=9),
     ),
     Refusal(Code.COMPOSE_HASH_MISMATCH, "another recipe", {"composeHash": "0x01"}, {"composeHash": "0x02"}),
@@ -413,18 +414,25 @@ def test_the_datasets_root_is_of_ids_and_files_in_their_order() -> None:
         datasets_root([(first[0], first[1][:31])])
 
 
-def test_a_grants_evidence_is_quote_event_log_and_gpu_evidence_each_for_itself() -> None:
+def test_a_grants_evidence_is_quote_event_log_and_what_is_of_gpus_each_for_itself() -> None:
     """AT-36: what stands in one of them cannot stand in another."""
-    parts: dict[str, Any] = {"quote": QUOTE, "event_log": "[]", "gpu_evidence": b"gpu"}
+    parts: dict[str, Any] = {
+        "quote": QUOTE,
+        "event_log": "[]",
+        "gpu_evidence": b"gpu",
+        "gpu_material": b"rim",
+    }
     moved: list[dict[str, Any]] = [
         {"quote": flip(QUOTE, 0)},
         {"event_log": "[ ]"},
         {"gpu_evidence": b""},
         {"quote": QUOTE + b"[", "event_log": "]"},
         {"event_log": "[]gpu", "gpu_evidence": b""},
+        {"gpu_material": b""},
+        {"gpu_evidence": b"gpurim", "gpu_material": b""},
     ]
     seen = {evidence_digest(**{**parts, **change}) for change in ({}, *moved)}
-    assert len(seen) == 6 and {len(digest) for digest in seen} == {32}
+    assert len(seen) == 8 and {len(digest) for digest in seen} == {32}
 
 
 def test_a_message_of_version_1_is_refused_by_its_version() -> None:

@@ -7,9 +7,19 @@ from contextlib import suppress
 from functools import cache
 
 from sealroom.errors import SealroomError
-from sealroom_agents.attestation.gpu import State, read_evidence, standing, verify_rim, walk_gpus
+from sealroom_agents.attestation.gpu import (
+    Fetched,
+    Material,
+    State,
+    read_evidence,
+    read_material,
+    standing,
+    verify_rim,
+    walk_gpus,
+    write_material,
+)
 from sealroom_agents.attestation.gpu.ocsp import Pair
-from tests.minted_gpu import NOW, VBIOS, VBIOS_INDICES, Mint, answer, responder
+from tests.minted_gpu import DRIVER_RIM, NOW, VBIOS, VBIOS_INDICES, VBIOS_RIM, Mint, answer, responder
 
 NONCE = bytes(range(32))
 
@@ -47,6 +57,19 @@ def status(data: bytes) -> None:
     """An answer that holds ends when the signed one does."""
     with suppress(SealroomError):
         assert standing(asked(), data, now=NOW, max_age_s=None).until > NOW
+
+
+def material(data: bytes) -> None:
+    """What is read as material is written so, and no otherwise."""
+    with suppress(SealroomError):
+        assert write_material(read_material(data)) == data
+
+
+@cache
+def material_seeds() -> list[bytes]:
+    """Two manifests, and two answers."""
+    rims = {name: (Fetched(rim_seeds()[0], NOW),) for name in (VBIOS_RIM, DRIVER_RIM)}
+    return [write_material(Material(rims, status_seeds()))]
 
 
 @cache

@@ -540,6 +540,7 @@ TARGETS = {
         Target("platform-policy", _policy, lambda: _bodies("policy")),
         Target("gpu-evidence", gpu.evidence, gpu.evidence_seeds),
         Target("gpu-rim", gpu.rim, gpu.rim_seeds),
+        Target("gpu-material", gpu.material, gpu.material_seeds),
         Target("gpu-status", gpu.status, gpu.status_seeds),
     )
 }

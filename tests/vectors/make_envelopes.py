@@ -95,4 +95,4 @@ def make_envelopes() -> None:
         "stage": "EnvelopeError",
         "comment": "the format before this one",
     }
-    Vector(fields, canonical({**holds.to_json(), "version": 2})).write(FOLDER / "envelope" / "version_2")
+    Vector(fields, canonical({**holds.to_json(), "version": 3})).write(FOLDER / "envelope" / "version_3")

@@ -156,6 +156,7 @@ def trust_under(policy: PlatformPolicy, root: TrustRoot) -> TrustRoot:
         device_rules=(policy.guest.device_id,),
         event_log_versions=frozenset(policy.guest.event_logs),
         os_images=policy.os_images,
+        gpu_roots=root.gpu_roots,
     )
 
 

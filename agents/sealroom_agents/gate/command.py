@@ -101,7 +101,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     gpus = None
     if policy.gpu is not None:
         material = settings.gpu_material or (None if platform is None else platform / GPU_FOLDER)
-        gpus = GpuJudge.open(policy.gpu, material, trust=trust, clock=_now)
+        gpus = GpuJudge.open(policy.gpu, material, trust=trust)
     if len(nodes.rpc) == 1 and chain_id not in LOCAL_CHAIN_IDS:
         _log.warning("one RPC endpoint only: this gate's view of the chain rests on it alone")
     sessions = Sessions.open(settings.state)

@@ -12,20 +12,41 @@ signature and the time of its file, an answer by its signature and the time that
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sealroom.codes import Code
 from sealroom.gpu_demand import GpuDemand
 from sealroom.gpu_rules import GpuRules
 from sealroom_agents.attestation import TrustRoot
-from sealroom_agents.attestation.gpu import Terms, Trust, Walk, gpu_trust, load_material, walk_gpus
+from sealroom_agents.attestation.gpu import (
+    Terms,
+    Trust,
+    Walk,
+    gpu_trust,
+    load_material,
+    walk_gpus,
+    write_material,
+)
 from sealroom_agents.attestation.gpu.chain import MAX_CHAIN_BYTES
 from sealroom_agents.errors import AttestationError, ConfigurationError, Refused
 
 RIMS, ANSWERS, ROOTS = "rims", "ocsp", "roots.pem"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """GPUs that are as owners ask."""
+
+    walk: Walk
+    """How far each link held."""
+    material: bytes
+    """What they were judged by, as the envelope keeps it."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the audit log says of them."""
+        return {"gpuState": str(self.walk.state), "gpus": [gpu.ueid for gpu in self.walk.gpus]}
 
 
 @dataclass(frozen=True)
@@ -38,13 +59,9 @@ class GpuJudge:
     """Where manifests and answers lie; it is read anew for each evidence."""
     trust: Trust
     """The roots of GPUs that go with the gate's root of trust."""
-    clock: Callable[[], int]
-    """Unix seconds."""
 
     @classmethod
-    def open(
-        cls, rules: GpuRules, folder: Path | None, *, trust: TrustRoot, clock: Callable[[], int]
-    ) -> Self:
+    def open(cls, rules: GpuRules, folder: Path | None, *, trust: TrustRoot) -> Self:
         """Raises `ConfigurationError` `gpu-evidence-unverified` where there is no such folder.
 
         A folder that lacks a manifest stops nothing here: evidence that needs it is refused.
@@ -57,7 +74,7 @@ class GpuJudge:
             if trust.root_der is not None:
                 with (folder / ROOTS).open("rb") as stream:
                     roots = stream.read(MAX_CHAIN_BYTES + 1)
-            return cls(rules, folder, gpu_trust(trust, roots), clock)
+            return cls(rules, folder, gpu_trust(trust, roots))
         except OSError as error:
             raise ConfigurationError(
                 Code.GPU_EVIDENCE_UNVERIFIED,
@@ -68,12 +85,12 @@ class GpuJudge:
         except AttestationError as error:
             raise ConfigurationError(error.code, error.message, error.hint) from error
 
-    def require(self, evidence: bytes, demand: GpuDemand, *, nonce: bytes) -> Walk:
-        """The demanded GPUs signed this nonce, and are as owners ask.
+    def require(self, evidence: bytes, demand: GpuDemand, *, nonce: bytes, now: int) -> Judged:
+        """The demanded GPUs signed this nonce, and are as owners ask at `now`, unix seconds: the grant's
+        time, so that whoever walks the envelope comes to the same end.
 
         Raises `Refused` `gpu-evidence-unverified`; the message names the link that broke, and its own code.
         """
-        now = self.clock()
         try:
             material = load_material(self.folder / RIMS, self.folder / ANSWERS, by_file_time=True)
         except OSError as error:
@@ -96,7 +113,10 @@ class GpuJudge:
                     f"{'on' if gpu.protected_pcie else 'off'}",
                     Code.GPU_NOT_ALLOWED,
                 )
-        return found
+        try:
+            return Judged(found, write_material(found.used))
+        except AttestationError as error:
+            raise _refused("manifests and answers", error.message, error.code) from error
 
 
 def _refused(link: str, words: str, code: Code | None = None) -> Refused:

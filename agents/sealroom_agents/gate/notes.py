@@ -18,12 +18,12 @@ from typing import Any
 from sealroom.encoding import to_hex
 from sealroom.key_release import Grant
 from sealroom.model import Opening, Run
-from sealroom_agents.attestation.gpu import Walk
 from sealroom_agents.chain import History, TxResult
 from sealroom_agents.chain.owner_events import PlatformAdoption
 from sealroom_agents.chain.run_events import RunOpening
 from sealroom_agents.facts import Evidence
 from sealroom_agents.gate.audit import Log, read
+from sealroom_agents.gate.gpus import Judged
 
 BOOKING = "booking"
 """Event of the entry that comes before an opening."""
@@ -53,10 +53,10 @@ def granted_facts(
     grant_hash: bytes,
     evidence: Evidence,
     opened: TxResult,
-    gpus: Walk | None,
+    gpus: Judged | None,
 ) -> dict[str, Any]:
     """What the entry of a grant says; of GPUs only where the recipe demands some."""
-    shown = {} if gpus is None else {"gpuState": str(gpus.state), "gpus": [gpu.ueid for gpu in gpus.gpus]}
+    shown = {} if gpus is None else gpus.facts()
     return {
         **shown,
         "runId": to_hex(grant.run_id),

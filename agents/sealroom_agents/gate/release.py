@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sealroom import typed
@@ -36,13 +37,12 @@ from sealroom.key_release import (
     transcript_1,
 )
 from sealroom_agents.attestation import CollateralSource, TrustRoot, require_made_for, verify_evidence
-from sealroom_agents.attestation.gpu import Walk
 from sealroom_agents.errors import AttestationError, Refused
 from sealroom_agents.facts import ChainView, Evidence, LatestView
 from sealroom_agents.gate import cases, policy
 from sealroom_agents.gate.audit import AuditLog
 from sealroom_agents.gate.counters import stage
-from sealroom_agents.gate.gpus import GpuJudge
+from sealroom_agents.gate.gpus import GpuJudge, Judged
 from sealroom_agents.gate.notes import GRANTED, granted_facts
 from sealroom_agents.gate.refusals import refused
 from sealroom_agents.gate.root import GateRoot
@@ -104,9 +104,7 @@ class Releases:
             kem_key=message.kem_key,
             enclave_signer=message.signer,
             transcript=sha256(transcript),
-            evidence_digest=evidence_digest(
-                quote=message.quote, event_log=message.event_log, gpu_evidence=message.gpu_evidence
-            ),
+            evidence_digest=_evidence_digest(message, b""),
             datasets=tuple(present(offer) for offer in message.datasets),
             gpu=hello.gpu,
             has_gpu_evidence=bool(message.gpu_evidence),
@@ -114,7 +112,10 @@ class Releases:
         grant = policy.decide(request, evidence, view, latest, self._views.config(hello.consortium))
         if isinstance(grant, Refusal):
             raise refused(grant)
-        gpus = None if hello.gpu is None else self._require_gpus(message, hello.gpu, transcript)
+        gpus = None
+        if hello.gpu is not None:
+            gpus = self._require_gpus(message, hello.gpu, transcript, now=grant.issued)
+            grant = replace(grant, evidence=_evidence_digest(message, gpus.material))
         with self._judging:
             keys = open_wraps(
                 message.datasets, view, root_key=self._root.root_key, kms_root=self._root.kms_root
@@ -138,7 +139,7 @@ class Releases:
         keys: Sequence[OpenedKey],
         evidence: Evidence,
         collateral: Mapping[str, Any],
-        gpus: Walk | None,
+        gpus: Judged | None,
     ) -> GrantReply:
         signable = typed.grant(grant, chain_id=self._chain_id, consortium=view.consortium)
         grant_hash = typed.digest(signable)
@@ -180,10 +181,13 @@ class Releases:
             grant_signature=signature,
             keys=releases,
             collateral=collateral,
+            gpu_material=b"" if gpus is None else gpus.material,
             opened=Opened(tx=bytes.fromhex(opened.tx.removeprefix("0x")), block=opened.block_number),
         )
 
-    def _require_gpus(self, message: EvidenceMessage, demand: GpuDemand, transcript: bytes) -> Walk:
+    def _require_gpus(
+        self, message: EvidenceMessage, demand: GpuDemand, transcript: bytes, *, now: int
+    ) -> Judged:
         """What the demanded GPUs prove. Raises `Refused` `gpu-evidence-unverified`."""
         if self._gpus is None:
             raise Refused(Code.GPU_EVIDENCE_UNVERIFIED, "this gate has nothing by which to judge GPUs")
@@ -192,6 +196,7 @@ class Releases:
                 message.gpu_evidence,
                 demand,
                 nonce=gpu_nonce(transcript, kem_key=message.kem_key, signer=message.signer),
+                now=now,
             )
 
     def _verify(self, message: EvidenceMessage, transcript: bytes) -> tuple[Mapping[str, Any], Evidence]:
@@ -214,3 +219,12 @@ class Releases:
         except AttestationError as error:
             raise Refused(error.code, error.message, error.hint) from error
         return collateral, evidence
+
+
+def _evidence_digest(message: EvidenceMessage, gpu_material: bytes) -> bytes:
+    return evidence_digest(
+        quote=message.quote,
+        event_log=message.event_log,
+        gpu_evidence=message.gpu_evidence,
+        gpu_material=gpu_material,
+    )

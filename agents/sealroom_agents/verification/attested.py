@@ -12,14 +12,13 @@ from sealroom.key_release import (
     check_kms_chain,
     check_lease_seconds,
     evidence_digest,
-    gpu_nonce,
     verify_challenge,
     verify_grant,
 )
 from sealroom.key_release import report_data as bound_report_data
 from sealroom_agents.attestation import attested_gate, replayed, verify_quote
-from sealroom_agents.attestation.gpu import Terms, gpu_trust, walk_gpus
 from sealroom_agents.studycard import CLOCK_SKEW_S, GATE_EVIDENCE_MAX_AGE_S
+from sealroom_agents.verification.gpus import require_gpus, tell_gpus
 from sealroom_agents.verification.state import Check, Findings, Step, equal
 
 KMS = "kms"
@@ -47,7 +46,10 @@ def _challenge(found: Findings) -> None:
 def _evidence(found: Findings) -> bytes:
     envelope = found.envelope
     return evidence_digest(
-        quote=envelope.quote, event_log=envelope.event_log, gpu_evidence=envelope.gpu_evidence
+        quote=envelope.quote,
+        event_log=envelope.event_log,
+        gpu_evidence=envelope.gpu_evidence,
+        gpu_material=envelope.gpu_material,
     )
 
 
@@ -89,45 +91,6 @@ def _report_data(found: Findings) -> bytes:
         kem_key=envelope.kem_key,
         signer=envelope.grant.enclave_signer,
         gpu_evidence=envelope.gpu_evidence,
-    )
-
-
-def _gpu(found: Findings) -> None:
-    """Evidence of the GPUs that the recipe demands, and of no others. Manifests and revocation are the gate's
-    to judge, by the owners' rules: what was at hand then is not in the envelope."""
-    envelope, demand = found.envelope, found.recipe.gpu
-    if demand is None:
-        if envelope.gpu_evidence:
-            raise _unproven("it carries GPU evidence, which its recipe does not demand")
-        return
-    if not envelope.gpu_evidence:
-        raise _unproven(f"its recipe demands GPUs ({demand}), and it carries no evidence of any")
-    gpus = walk_gpus(
-        envelope.gpu_evidence,
-        nonce=gpu_nonce(found.transcript, kem_key=envelope.kem_key, signer=envelope.grant.enclave_signer),
-        now=envelope.grant.issued,
-        terms=Terms(count=demand.count),
-        trust=gpu_trust(found.trust, found.trust.gpu_roots),
-    )
-    if gpus.broken is not None:
-        raise _unproven(f"GPU evidence: {gpus.broken.name}: {gpus.broken.words} ({gpus.broken.code})")
-    if any((gpu.chip, gpu.protected_pcie) != (demand.chip, demand.protected_pcie) for gpu in gpus.gpus):
-        raise _unproven(f"the GPUs that signed are not those that its recipe demands ({demand})")
-
-
-def _unproven(words: str) -> KeyReleaseError:
-    return KeyReleaseError(Code.GPU_EVIDENCE_UNVERIFIED, words)
-
-
-def _tell_report_data(found: Findings) -> str:
-    said = "binds the exchange with the gate, and the enclave's keys"
-    if found.recipe.gpu is None:
-        return said
-    whose = "SIMULATED GPUs, not NVIDIA's" if found.trust.is_simulated else "NVIDIA's"
-    return (
-        f"{said}, and what its GPUs signed for it: {found.recipe.gpu}, {whose}. Signature verified; VBIOS,"
-        " driver and revocation the gate alone judged. That they are in this machine rests on the measured"
-        " guest (no TDISP)"
     )
 
 
@@ -209,9 +172,9 @@ REPORT_DATA = Step(
             Code.GPU_EVIDENCE_UNVERIFIED,
             "the enclave told the gate of other GPUs than its recipe demands",
         ),
-        Check("quote.gpu", _gpu),
+        Check("quote.gpu", require_gpus),
     ),
-    _tell_report_data,
+    lambda found: f"binds the exchange with the gate, and the enclave's keys{tell_gpus(found)}",
 )
 """Its quote is of this run."""
 EVENT_LOG = Step(

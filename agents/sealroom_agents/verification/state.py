@@ -19,6 +19,7 @@ from sealroom_agents.verification.pin import Pin
 
 if TYPE_CHECKING:
     # Who verifies a file alone should not wait for a chain's client.
+    from sealroom_agents.attestation.gpu import Walk
     from sealroom_agents.chain import Anchoring, FoundReceipt, History
     from sealroom_agents.chain.rpc import Head
     from sealroom_agents.verification.shown import Shown
@@ -114,6 +115,8 @@ class Findings:
     """The parsed recipe, set by `recipe`."""
     quote: QuoteFacts = field(init=False)
     """What the enclave's quote proves, set by `quote`."""
+    gpus: Walk | None = field(init=False, default=None)
+    """How far its GPUs were verified, set by `report-data` where the recipe demands some."""
     evidence: Evidence = field(init=False)
     """What quote and event log prove together, set by `event-log`."""
     gate: GateFacts = field(init=False)

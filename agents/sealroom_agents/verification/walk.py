@@ -61,16 +61,21 @@ def verify(
     now: int,
     hashes: Mapping[int, bytes] | None = None,
     links: Sequence[Step] | None = None,
+    policy: PlatformPolicy | None = None,
 ) -> list[Link]:
     """All links up to the first broken one; `verdict_of` says what they amount to.
 
     trust: the root of trust for hardware. pin: what is known from elsewhere. chain: a `ChainReader`, to walk
     the links on chain too. now: unix seconds, against which nothing may lie in the future. hashes: those of
     blocks, by number, that are known from elsewhere. links: what to walk, when it is not what `steps` gives.
+    policy: as in `walk`.
 
     Raises `ChainError` when the chain can't be asked: that is no verdict.
     """
-    return list(walk(envelope, trust=trust, pin=pin, chain=chain, now=now, hashes=hashes, links=links))
+    walked = walk(
+        envelope, trust=trust, pin=pin, chain=chain, now=now, hashes=hashes, links=links, policy=policy
+    )
+    return list(walked)
 
 
 def walk(

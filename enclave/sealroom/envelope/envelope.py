@@ -22,6 +22,7 @@ from sealroom.errors import EnvelopeError, FormatError, KeyReleaseError
 from sealroom.key_release.messages import (
     MAX_EVENT_LOG,
     MAX_GPU_EVIDENCE,
+    MAX_GPU_MATERIAL,
     MAX_QUOTE,
     Challenge,
     GateIdentity,
@@ -30,7 +31,7 @@ from sealroom.key_release.messages import (
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
 from sealroom.model import Grant, Receipt
 
-VERSION = 3
+VERSION = 4
 """Version of the format."""
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""
@@ -63,6 +64,8 @@ class Envelope:
     """The enclave's X-Wing public key of this run, 1216 bytes."""
     gpu_evidence: bytes
     """GPU evidence; empty without a GPU."""
+    gpu_material: bytes
+    """What the gate judged it by: manifests, and NVIDIA's word on certificates; empty without a GPU."""
     quote: bytes
     """The enclave's TDX quote."""
     event_log: str
@@ -94,6 +97,7 @@ class Envelope:
                 "challenge": self.challenge.to_json(),
                 "kemKey": to_base64(self.kem_key),
                 "gpuEvidence": to_base64(self.gpu_evidence),
+                "gpuMaterial": to_base64(self.gpu_material),
             },
             "evidence": {
                 "quote": to_base64(self.quote),
@@ -157,6 +161,7 @@ def _read(fields: Fields) -> Envelope:
         ),
         kem_key=release.base64("kemKey", limit=KEM_PUBLIC_SIZE, size=KEM_PUBLIC_SIZE),
         gpu_evidence=release.base64("gpuEvidence", limit=MAX_GPU_EVIDENCE),
+        gpu_material=release.base64("gpuMaterial", limit=MAX_GPU_MATERIAL),
         quote=evidence.base64("quote", limit=MAX_QUOTE),
         event_log=evidence.text("eventLog", limit=MAX_EVENT_LOG),
         collateral=evidence.object("collateral"),

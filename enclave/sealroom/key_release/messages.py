@@ -48,6 +48,8 @@ MAX_EVENT_LOG = 1024 * 1024
 """Most characters of an event log (AT-31)."""
 MAX_GPU_EVIDENCE = 256 * 1024
 """Most bytes of GPU evidence."""
+MAX_GPU_MATERIAL = 512 * 1024
+"""Most bytes of what a gate judged GPU evidence by; a machine of one kind of GPU takes some 60 KiB."""
 MAX_DATASETS = 16
 """Most datasets of a study."""
 MAX_HEADER = 1024 * 1024

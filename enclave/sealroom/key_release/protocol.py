@@ -108,9 +108,10 @@ def transcript_1(transcript: bytes, *, kem_key: bytes, signer: str, gate_signer:
     )
 
 
-def evidence_digest(*, quote: bytes, event_log: str, gpu_evidence: bytes) -> bytes:
-    """What a grant names of the evidence that it was given for, 32 bytes."""
-    return sha256(lp("sealroom/v2/evidence", quote, event_log, gpu_evidence))
+def evidence_digest(*, quote: bytes, event_log: str, gpu_evidence: bytes, gpu_material: bytes) -> bytes:
+    """What a grant names of the evidence that it was given for, and of what the GPUs in it were judged by; 32
+    bytes."""
+    return sha256(lp("sealroom/v3/evidence", quote, event_log, gpu_evidence, gpu_material))
 
 
 def datasets_root(datasets: Sequence[tuple[bytes, bytes]]) -> bytes:

@@ -17,6 +17,7 @@ from sealroom.errors import KeyReleaseError
 from sealroom.key_release.messages import (
     MAX_CONSORTIA,
     MAX_DATASETS,
+    MAX_GPU_MATERIAL,
     MAX_LEASE_SECONDS,
     MAX_REPLY_BODY,
     WATCH_VERSION,
@@ -73,6 +74,8 @@ class GrantReply(Message, what="grant reply"):
     """The data keys, in the order of the offers."""
     collateral: Annotated[Mapping[str, Any], JsonObject()]
     """The collateral with which the gate verified the enclave's quote: it goes into the result envelope."""
+    gpu_material: Annotated[bytes, Base64(MAX_GPU_MATERIAL)]
+    """What the gate judged the GPU evidence by: it goes into the envelope; empty where there is none."""
     opened: Opened
     """The transaction that booked the run."""
 

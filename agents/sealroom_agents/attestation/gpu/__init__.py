@@ -5,6 +5,7 @@ Verification takes everything as arguments, the time included; only `load_materi
 asks a service. What each state means, and what none of them says, stands in `docs/gpu.md`.
 """
 
+from sealroom_agents.attestation.gpu.archive import read_material, write_material
 from sealroom_agents.attestation.gpu.evidence import Device, read_evidence
 from sealroom_agents.attestation.gpu.material import Fetched, Material, load_material
 from sealroom_agents.attestation.gpu.ocsp import asked_of_device, asked_of_rim, request, standing
@@ -31,9 +32,11 @@ __all__ = [
     "gpu_trust",
     "load_material",
     "read_evidence",
+    "read_material",
     "read_report",
     "request",
     "standing",
     "verify_rim",
     "walk_gpus",
+    "write_material",
 ]

@@ -19,7 +19,10 @@ from sealroom_agents.errors import AttestationError
 
 MAX_FILES = 4096
 
-_RIM_FILE = re.compile(r"(NV_GPU_[A-Z0-9_.]{1,80})(?:@([0-9]{1,12}))?\.xml")
+RIM_NAME = "NV_GPU_[A-Z0-9_.]{1,80}"
+"""What a manifest is called."""
+
+_RIM_FILE = re.compile(rf"({RIM_NAME})(?:@([0-9]{{1,12}}))?\.xml")
 
 
 @dataclass(frozen=True)

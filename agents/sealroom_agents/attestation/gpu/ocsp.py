@@ -9,7 +9,7 @@ ones, so that is a claim by itself, and how old one may be is for whoever asks t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from cryptography import x509
@@ -39,6 +39,8 @@ class Standing:
     """When the responder says something newer, unix seconds."""
     nonce_matched: bool
     """Whether the answer was made for our request."""
+    answer: bytes = field(repr=False)
+    """The answer that says so, DER."""
 
 
 def asked_of_device(chain: Sequence[x509.Certificate]) -> list[Pair]:
@@ -106,7 +108,9 @@ def standing(
             f"the answer about {name!r} is {now - made} s old, and {max_age_s} s may be",
         )
     return Standing(
-        until=int(until.timestamp()), nonce_matched=nonce is not None and _nonce(response) == nonce
+        until=int(until.timestamp()),
+        nonce_matched=nonce is not None and _nonce(response) == nonce,
+        answer=data,
     )
 
 

@@ -25,7 +25,7 @@ from sealroom_agents.attestation.gpu.evidence import (
     require_nonce,
     require_signature,
 )
-from sealroom_agents.attestation.gpu.material import Material
+from sealroom_agents.attestation.gpu.material import Fetched, Material
 from sealroom_agents.attestation.gpu.measurements import compare, require_apart
 from sealroom_agents.attestation.gpu.nras import verify_answer
 from sealroom_agents.attestation.gpu.ocsp import Pair, asked_of_device, asked_of_rim, require_good
@@ -133,6 +133,9 @@ class Walk:
     """Each certificate whose standing NVIDIA's responder can tell, once the signature is verified."""
     asked_all: bool = False
     """Whether the responder said of each of them that it is not revoked."""
+    used: Material = field(default_factory=Material)
+    """Of the material at hand what decided: with no more than this another walk at the same time comes to the
+    same end."""
 
     @property
     def broken(self) -> Link | None:
@@ -179,6 +182,8 @@ class _Walker:
     devices: Sequence[Device] = ()
     rims: dict[str, Rim] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    fetched: dict[str, Sequence[Fetched]] = field(default_factory=dict)
+    answers: list[bytes] = field(default_factory=list)
 
     def walk(self) -> Walk:
         links: tuple[tuple[str, Callable[[], str]], ...] = (
@@ -202,6 +207,7 @@ class _Walker:
             except AttestationError as error:
                 self.found.links.append(Link(name, Outcome.BROKEN, error.message, error.code))
                 break
+        self.found.used = Material(self.fetched, self.answers)
         return self.found
 
     def _each(self, check: Callable[[Device], None], words: str) -> str:
@@ -284,6 +290,7 @@ class _Walker:
                 f"manifest {name} is of {rim.product} {rim.version}, not of {chip} {version}",
             )
         self.rims[name] = rim
+        self.fetched[name] = (Fetched(data, at),)
         return rim
 
     def _status(self) -> str:
@@ -298,7 +305,8 @@ class _Walker:
         if not self.material.answers:
             raise _Skip("no answers of NVIDIA’s responder")
         for pair in self.found.asked:
-            require_good(pair, self.material.answers, now=self.now, max_age_s=self.terms.status_age_s)
+            found = require_good(pair, self.material.answers, now=self.now, max_age_s=self.terms.status_age_s)
+            self.answers.append(found.answer)
         self.found.asked_all = True
         return f"{len(pairs)} certificates are good"
 

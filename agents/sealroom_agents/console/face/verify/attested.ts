@@ -30,7 +30,7 @@ export const GRANT: Step = {
     equal(
       "grant.evidence",
       ({ envelope }) => envelope.grant.evidence,
-      ({ envelope }) => evidenceDigest(envelope.quote, envelope.eventLog, envelope.gpuEvidence),
+      ({ envelope }) => evidenceDigest(envelope.quote, envelope.eventLog, envelope.gpuEvidence, envelope.gpuMaterial),
       "grant-mismatch",
       "the grant was given for other evidence than the envelope's",
     ),
@@ -73,8 +73,9 @@ export const REPORT_DATA: Step = {
     }),
     // The command walks such evidence; here nothing of it is believed, nor held against the envelope.
     check("quote.gpu", (found) => {
-      const [demanded, carried] = [found.of("recipe").gpu !== null, found.envelope.gpuEvidence.length > 0];
-      if (carried && !demanded) refuse("gpu-evidence-unverified", "it carries GPU evidence, which its recipe does not demand");
+      const { gpuEvidence, gpuMaterial } = found.envelope;
+      const [demanded, carried] = [found.of("recipe").gpu !== null, gpuEvidence.length > 0];
+      if ((carried || gpuMaterial.length > 0) && !demanded) refuse("gpu-evidence-unverified", "it carries GPU evidence, which its recipe does not demand");
       if (demanded && !carried) refuse("gpu-evidence-unverified", "its recipe demands GPUs, and it carries no evidence of any");
       if (demanded) refuse("gpu-evidence-unwalked", "its recipe demands GPUs, whose evidence this page cannot walk. The command can: sealroom verify FILE");
     }),

@@ -14,6 +14,7 @@ import {
   KEM_PUBLIC_SIZE,
   MAX_EVENT_LOG,
   MAX_GPU_EVIDENCE,
+  MAX_GPU_MATERIAL,
   MAX_QUOTE,
   RECEIPT,
   SIGNATURE_SIZE,
@@ -23,7 +24,7 @@ import { Refusal, refuse } from "../base/refusal.ts";
 import type { Statement } from "./statement.ts";
 import { SignedStatement, parseStatement } from "./statement.ts";
 
-const VERSION = 3;
+const VERSION = 4;
 export const MAX_ENVELOPE_BYTES = 6 * 1024 * 1024;
 export const MAX_RECIPE_BYTES = 256 * 1024;
 
@@ -39,6 +40,7 @@ export interface Envelope {
   challenge: Challenge;
   kemKey: Bytes;
   gpuEvidence: Bytes;
+  gpuMaterial: Bytes;
   quote: Bytes;
   eventLog: string;
   collateral: JsonObject;
@@ -81,6 +83,7 @@ const read = (json: JsonObject): Envelope => {
     challenge: CHALLENGE.read(release.object("challenge"), "envelope's challenge"),
     kemKey: release.base64("kemKey", KEM_PUBLIC_SIZE, KEM_PUBLIC_SIZE),
     gpuEvidence: release.base64("gpuEvidence", MAX_GPU_EVIDENCE),
+    gpuMaterial: release.base64("gpuMaterial", MAX_GPU_MATERIAL),
     quote: evidence.base64("quote", MAX_QUOTE),
     eventLog: evidence.text("eventLog", MAX_EVENT_LOG),
     collateral: evidence.object("collateral"),

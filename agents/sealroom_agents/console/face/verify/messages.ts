@@ -12,6 +12,7 @@ import { Refusal, refuse } from "../base/refusal.ts";
 export const MAX_QUOTE = 16 * 1024;
 export const MAX_EVENT_LOG = 1024 * 1024;
 export const MAX_GPU_EVIDENCE = 256 * 1024;
+export const MAX_GPU_MATERIAL = 512 * 1024;
 export const KEM_PUBLIC_SIZE = 1216;
 export const SIGNATURE_SIZE = 65;
 export const MAX_LEASE_SECONDS = 60;

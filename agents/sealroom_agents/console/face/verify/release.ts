@@ -34,8 +34,9 @@ export const boundReportData = (t0: Hex, kemKey: Bytes, signer: Hex, gpuEvidence
 export const gateReportData = (gate: Gate): Hex =>
   sha512(lp("sealroom/v2/gate", gate.chainId, gate.rootPublicKey, unhex(gate.signer), unhex(gate.kmsRootKey), unhex(gate.policyHash)));
 
-/** What a grant names of the evidence that it was given for. */
-export const evidenceDigest = (quote: Bytes, eventLog: string, gpuEvidence: Bytes): Hex => sha256(lp("sealroom/v2/evidence", quote, eventLog, gpuEvidence));
+/** What a grant names of the evidence that it was given for, and of what the GPUs in it were judged by. */
+export const evidenceDigest = (quote: Bytes, eventLog: string, gpuEvidence: Bytes, gpuMaterial: Bytes): Hex =>
+  sha256(lp("sealroom/v3/evidence", quote, eventLog, gpuEvidence, gpuMaterial));
 
 /** SHA-256 over id and header digest of each dataset, in the study's order. */
 export const datasetsRoot = (datasets: readonly { id: Hex; header: Hex }[]): Hex =>
