@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from enum import StrEnum
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
@@ -43,6 +44,17 @@ GATE_ROOT_PURPOSE = "sealroom-gate-root"
 GATE_SIGNER_PATH = "sealroom/v1/gate-signer"
 GATE_SIGNER_PURPOSE = "sealroom-gate"
 SIGNATURE_SIZE = 65
+
+
+class KeyInterface(StrEnum):
+    """Which version of dstack's guest interface a key comes from. The same name gives another key in each,
+    and the app's key signs another claim, so neither can pass for the other's."""
+
+    V0 = "v0"
+    """`GetKey` of a path, with a purpose: in every agent, closed for good at what dstack 0.5.11 did."""
+    V1 = "v1"
+    """`GetKey` of a domain and an algorithm: in agents from dstack 0.6 on."""
+
 
 _MLKEM_PUBLIC_SIZE = 1184
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -236,15 +248,28 @@ def generate_signer() -> Secret:
 
 
 def recover_kms_root(
-    key_public33: bytes, *, purpose: str, app_id: bytes, signature_chain: Sequence[bytes]
+    key_public33: bytes,
+    *,
+    interface: KeyInterface = KeyInterface.V0,
+    name: str,
+    purpose: str,
+    app_id: bytes,
+    signature_chain: Sequence[bytes],
 ) -> bytes:
-    """Follow dstack's GetKey signature chain up to the KMS root key.
+    """Follow dstack's GetKey signature chain from a secp256k1 key up to the KMS root key.
 
-    The app key signs `keccak256(purpose ":" hex(pub))`, the KMS root signs
-    `keccak256("dstack-kms-issued:" app_id app_pub)`. Returns the root's compressed public key, 33 bytes: the
-    caller compares it, since any two signatures recover *some* root.
+    The app key signs, by the interface that the key comes from,
 
-    Source: `dstack/guest-agent`, GetKey; `dstack/kms`, `sign_message`.
+        v0   `keccak256(purpose ":" hex(pub))`
+        v1   `keccak256(LP("dstack-guest-v1-key-claim") LP("secp256k1") LP(name) LP(pub))`, where LP(x) is the
+             length of x as 4 big-endian bytes, then x
+
+    and the KMS root signs `keccak256("dstack-kms-issued:" app_id app_pub)`. Returns the root's compressed
+    public key, 33 bytes: the caller compares it, since any two signatures recover *some* root. A claim of v0
+    ends in at least 64 hex digits, where one of v1 has the zeros of a length, so no chain of one leads to the
+    same root as the other.
+
+    Source: dstack `docs/guest-api-v0.md`, `docs/guest-api-v1.md`; `dstack/kms`, `sign_message`.
     """
     from eth_utils.crypto import keccak
 
@@ -252,8 +277,12 @@ def recover_kms_root(
         raise KeyMaterialError(Code.SIGNATURE_INVALID, "a key's signature chain has two signatures")
     if len(app_id) != 20 or len(key_public33) != 33:
         raise KeyMaterialError(Code.KEY_INVALID, "an app id has 20 bytes, and a compressed public key 33")
-    claim = keccak(purpose.encode() + b":" + key_public33.hex().encode())
-    app_public = _recover_compressed(claim, signature_chain[0])
+    if interface is KeyInterface.V1:
+        parts = (b"dstack-guest-v1-key-claim", b"secp256k1", name.encode(), key_public33)
+        claim = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    else:
+        claim = purpose.encode() + b":" + key_public33.hex().encode()
+    app_public = _recover_compressed(keccak(claim), signature_chain[0])
     return _recover_compressed(keccak(b"dstack-kms-issued:" + app_id + app_public), signature_chain[1])
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from dstack_sdk import DstackClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.agents.serving import served
 from tests.agents.worked import render_recipe
@@ -26,6 +25,7 @@ from tests.outside import HOLDER
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_base64, to_hex
+from sealroom.runtime.guest_agent import Guest
 from sealroom_agents.attestation import DirectoryCollateral
 from sealroom_agents.cli import main
 from sealroom_agents.client import Attested, Connection, Pinned
@@ -144,7 +144,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     store.end(claimed, "refused", code=Code.NOT_APPROVED, message="1 of 2 approvals")
     with GuestAgent(platform, COMPOSE, b"\xc5" * 20).serve(folder / "guest.sock"):
         identity = AttestedIdentity(
-            DstackClient(str(folder / "guest.sock")),
+            Guest(folder / "guest.sock"),
             chain_id=CHAIN_ID,
             collateral=DirectoryCollateral(folder / "platform"),
         )
@@ -279,7 +279,7 @@ def test_an_older_quote_is_replaced_and_shown_while_there_is_no_newer(tmp_path: 
 
     with GuestAgent(platform, COMPOSE, b"\xc5" * 20).serve(tmp_path / "guest.sock"):
         identity = AttestedIdentity(
-            DstackClient(str(tmp_path / "guest.sock")), chain_id=CHAIN_ID,
+            Guest(tmp_path / "guest.sock"), chain_id=CHAIN_ID,
             collateral=Source(tmp_path / "platform"), clock=lambda: now[0],
         )  # fmt: skip
         first = identity.attestation()

@@ -18,6 +18,9 @@ from sqlalchemy import event
 from tests.gate_world import Enclave, World, granted, refused
 from tests.patience import PATIENCE_S
 
+from sealroom.codes import Code
+from sealroom.errors import GuestError
+from sealroom.runtime.guest_agent import Quote
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.errors import GateError
 from sealroom_agents.facts import Halt
@@ -295,21 +298,21 @@ def test_a_gate_shows_no_identity_of_the_future(approved: World) -> None:
 def test_a_guest_agent_that_is_slow_or_fails_holds_up_nobody(approved: World) -> None:
     """OP-05, OP-08: a quote is made for who asks first; meanwhile, and for an hour, the last one is shown."""
     root = approved.gate._root
-    agent, asked, go = root._client, threading.Event(), threading.Event()
+    agent, asked, go = root._guest, threading.Event(), threading.Event()
 
     class Slow:
-        def get_quote(self, report_data: bytes) -> Any:
+        def quote(self, report_data: bytes) -> Quote:
             asked.set()
             assert go.wait(PATIENCE_S)
-            return agent.get_quote(report_data)
+            return agent.quote(report_data)
 
     class Failing:
-        def get_quote(self, report_data: bytes) -> Any:
-            raise httpx.ReadTimeout("no answer")
+        def quote(self, report_data: bytes) -> Quote:
+            raise GuestError(Code.GUEST_AGENT_FAILED, "no answer")
 
     before = approved.identity()
     approved.clock.ahead = IDENTITY_MAX_AGE_S + 10
-    root._client = cast(Any, Slow())
+    root._guest = cast(Any, Slow())
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(approved.gate.identity)
         assert asked.wait(PATIENCE_S)
@@ -318,11 +321,11 @@ def test_a_guest_agent_that_is_slow_or_fails_holds_up_nobody(approved: World) ->
         go.set()
         renewed = first.result(PATIENCE_S)
     assert approved.identity() == renewed != before
-    root._client = cast(Any, Failing())
+    root._guest = cast(Any, Failing())
     approved.clock.ahead += IDENTITY_MAX_AGE_S + 10
     assert approved.identity() == renewed
     approved.clock.ahead += IDENTITY_MAX_AGE_S
     answer = approved.http.get("/v1/gate")
     assert (answer.status_code, answer.json()["code"]) == (503, "guest-agent-failed")
-    root._client = agent
+    root._guest = agent
     assert approved.identity().issued > renewed.issued

@@ -138,6 +138,7 @@ def test_sdk_gets_a_key_whose_chain_ends_at_the_kms_root(
 
     root = recover_kms_root(
         public_key33(answer.decode_key()),
+        name="sealroom/v1/gate-signer",
         purpose="sealroom-gate",
         app_id=APP_ID,
         signature_chain=answer.decode_signature_chain(),
@@ -152,6 +153,7 @@ def test_key_chain_of_another_purpose_ends_elsewhere(
 
     root = recover_kms_root(
         public_key33(answer.decode_key()),
+        name="sealroom/v1/gate-signer",
         purpose="sealroom-gate",
         app_id=APP_ID,
         signature_chain=answer.decode_signature_chain(),

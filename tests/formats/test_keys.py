@@ -9,6 +9,7 @@ import pytest
 
 from sealroom.errors import KeyMaterialError
 from sealroom.keys import (
+    GATE_SIGNER_PATH,
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
     Secret,
@@ -74,7 +75,12 @@ def test_the_seed_expands_as_x_wing_says() -> None:
 
 def test_the_signature_chain_leads_to_the_kms_root() -> None:
     chain = kms_signature_chain(APP_ID)
-    arguments = {"purpose": GATE_SIGNER_PURPOSE, "app_id": APP_ID, "signature_chain": chain}
+    arguments = {
+        "name": GATE_SIGNER_PATH,
+        "purpose": GATE_SIGNER_PURPOSE,
+        "app_id": APP_ID,
+        "signature_chain": chain,
+    }
 
     assert recover_kms_root(public_key33(GATE_SIGNER), **arguments) == public_key33(KMS_ROOT)  # type: ignore[arg-type]
 
@@ -91,6 +97,7 @@ def test_the_signature_chain_leads_to_the_kms_root() -> None:
 )
 def test_a_chain_for_something_else_leads_elsewhere(change: dict[str, object]) -> None:
     arguments = {
+        "name": GATE_SIGNER_PATH,
         "purpose": GATE_SIGNER_PURPOSE,
         "app_id": APP_ID,
         "signature_chain": kms_signature_chain(APP_ID),

@@ -109,10 +109,10 @@ def identity_of(settings: Console, platform: Path | None, chain: ChainReader) ->
         log.warning("answers are signed by a key of this process alone: see --signing-key, --attested")
         return Identity()
     chain_id = chain.chain_id()
-    client = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
+    guest = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
     if platform is not None and settings.pccs is None:
-        return AttestedIdentity(client, chain_id=chain_id, collateral=DirectoryCollateral(platform))
+        return AttestedIdentity(guest, chain_id=chain_id, collateral=DirectoryCollateral(platform))
     pccs = Pccs(settings.pccs or DEFAULT_PCCS)
     folder = Path(tempfile.mkdtemp(prefix="sealroom-collateral-"))
     collateral = PccsCollateral(pccs, trust=INTEL, folder=folder, clock=lambda: int(time.time()))
-    return AttestedIdentity(client, chain_id=chain_id, collateral=collateral)
+    return AttestedIdentity(guest, chain_id=chain_id, collateral=collateral)

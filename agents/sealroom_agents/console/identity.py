@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
-from dstack_sdk import DstackClient
-
 from sealroom.codes import Code
-from sealroom.encoding import from_hex, lp, sha256
-from sealroom.errors import FormatError
+from sealroom.encoding import lp, sha256
+from sealroom.errors import GuestError
+from sealroom.keys import KeyInterface
+from sealroom.runtime.guest_agent import Guest
 from sealroom_agents.attestation import CollateralSource
 from sealroom_agents.attestation.console_identity import ConsoleAttestation
 from sealroom_agents.errors import AttestationError, ConfigurationError
@@ -53,7 +52,7 @@ class AttestedIdentity(Identity):
 
     def __init__(
         self,
-        client: DstackClient,
+        guest: Guest,
         *,
         chain_id: int,
         collateral: CollateralSource,
@@ -61,24 +60,24 @@ class AttestedIdentity(Identity):
     ) -> None:
         """Fetches the key, and quotes. Raises `ConfigurationError` `guest-agent-failed`, `AttestationError`
         where there is no collateral."""
-        self._client = client
+        self._guest = guest
         self._chain_id = chain_id
         self._collateral = collateral
         self._clock = clock
         self._lock = threading.Lock()
         self._tried = 0.0
         try:
-            info = client.info()
-            self._app_id = from_hex("0x" + info.app_id.removeprefix("0x"), 20)
-            self._compose_hash = from_hex("0x" + info.compose_hash.removeprefix("0x"), 32)
-            derived = client.get_key(KEY_PATH, KEY_PURPOSE).decode_key()
+            info = guest.info()
+            self._app_id, self._compose_hash = info.app_id, info.compose_hash
+            # Of the interface that every agent has, so that another version of dstack leaves it as it is.
+            derived = guest.key(KEY_PATH, KEY_PURPOSE, KeyInterface.V0).key
             # A key of another kind than dstack's, so not the same bytes.
-            super().__init__(AnswerKey(sha256(lp("sealroom/v1/console-key", derived))))
+            super().__init__(AnswerKey(sha256(lp("sealroom/v1/console-key", derived.reveal()))))
             self._last = self._quoted()
-        except (OSError, httpx.HTTPError, ValueError, FormatError) as error:
+        except GuestError as error:
             raise ConfigurationError(
                 Code.GUEST_AGENT_FAILED,
-                f"the guest agent gives the console no key, or no quote: {error}",
+                f"the guest agent gives the console no key, or no quote: {error.message}",
                 "start the console inside its CVM, whose app uses the KMS as its key provider",
             ) from error
 
@@ -90,20 +89,19 @@ class AttestedIdentity(Identity):
                 self._tried = now
                 try:
                     self._last = self._quoted()
-                except (OSError, httpx.HTTPError, ValueError, AttestationError) as error:
+                except (GuestError, AttestationError) as error:
                     log.warning("the console shows its quote of %d: %s", self._last.issued, error)
             return self._last.to_json()
 
     def _quoted(self) -> ConsoleAttestation:
-        reply = self._client.get_quote(report_data(chain_id=self._chain_id, key=self.key.public))
-        quote = reply.decode_quote()
+        found = self._guest.quote(report_data(chain_id=self._chain_id, key=self.key.public))
         return ConsoleAttestation(
             chain_id=self._chain_id,
             key=self.key.public,
             app_id=self._app_id,
             compose_hash=self._compose_hash,
-            quote=quote,
-            event_log=reply.event_log,
-            collateral=self._collateral.fetch(quote),
+            quote=found.quote,
+            event_log=found.event_log,
+            collateral=self._collateral.fetch(found.quote),
             issued=int(self._clock()),
         )

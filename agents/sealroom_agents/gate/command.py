@@ -95,7 +95,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
     chain_id = required(nodes.id, "chain", "id")
     watch_token = read_token(settings.watch_token_file)
     # What must not start at all is decided first, before any file or node is touched.
-    client = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
+    guest = connect_guest(chain_id=chain_id, environment=os.environ, guest_agent=settings.guest_agent)
     policy = load_policy(settings.platform_policy or (None if platform is None else platform / POLICY_FILE))
     trust = trust_under(policy, trust_root(platform, chain_id))
     gpus = None
@@ -121,7 +121,7 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         finalized_floor=sessions.highest("finalized"),
     )
     reader.chain_id()
-    root = GateRoot(client, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
+    root = GateRoot(guest, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
     sender = Transactor(
         nodes.urls,
         root.signer_key.reveal(),

@@ -13,12 +13,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-import httpx
-from dstack_sdk import DstackClient
-
 from sealroom.codes import Code
-from sealroom.encoding import from_hex, sha256, to_hex
-from sealroom.errors import FormatError, KeyMaterialError, SealroomError
+from sealroom.encoding import sha256, to_hex
+from sealroom.errors import GuestError, KeyMaterialError, SealroomError
 from sealroom.key_release import GateIdentity, gate_report_data
 from sealroom.keys import (
     GATE_ROOT_PATH,
@@ -26,6 +23,7 @@ from sealroom.keys import (
     GATE_SIGNER_PATH,
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
+    KeyInterface,
     Secret,
     SigningKey,
     address_of,
@@ -34,6 +32,7 @@ from sealroom.keys import (
     recover_kms_root,
 )
 from sealroom.platform_policy import PlatformPolicy
+from sealroom.runtime.guest_agent import Guest
 from sealroom_agents.attestation import CollateralSource, TrustRoot, verify_gate
 from sealroom_agents.errors import ConfigurationError, GateError
 
@@ -48,7 +47,7 @@ class GateRoot:
 
     def __init__(
         self,
-        client: DstackClient,
+        guest: Guest,
         *,
         chain_id: int,
         trust: TrustRoot,
@@ -58,40 +57,39 @@ class GateRoot:
     ) -> None:
         """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`, and
         `ConfigurationError` `platform-policy` when the keys come from another KMS than the policy's."""
-        self._client = client
+        self._guest = guest
         self._chain_id = chain_id
         self._trust = trust
         self._collateral = collateral
         self._clock = clock
         self._quoting = threading.Lock()
         try:
-            info = client.info()
-            self._app_id = from_hex("0x" + info.app_id.removeprefix("0x"), 20)
-            self._compose_hash = from_hex("0x" + info.compose_hash.removeprefix("0x"), 32)
-            signer = client.get_key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE)
-            root = client.get_key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE)
-            self._signer_key = Secret(signer.decode_key())
+            info = guest.info()
+            self._app_id, self._compose_hash = info.app_id, info.compose_hash
+            signer = guest.key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, KeyInterface.V0)
+            root = guest.key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE, KeyInterface.V0)
+            self._signer_key = signer.key
             self.signing_key: SigningKey = SigningKey(self._signer_key.reveal())
-            chain = signer.decode_signature_chain()
-            self.root_key: KemPrivateKey = gate_root_key(root.decode_key(), chain_id)
+            self.root_key: KemPrivateKey = gate_root_key(root.key.reveal(), chain_id)
+            root.key.wipe()
             self._signer_public = public_key33(self._signer_key.reveal())
             self.signer: str = address_of(self._signer_key.reveal())
-            if len(chain) != 2:
-                raise KeyMaterialError(Code.SIGNATURE_INVALID, "a key's signature chain has two signatures")
-            self._chain = (bytes(chain[0]), bytes(chain[1]))
+            self._chain = signer.signature_chain
             self._kms_root = recover_kms_root(
                 self._signer_public,
+                name=GATE_SIGNER_PATH,
                 purpose=GATE_SIGNER_PURPOSE,
                 app_id=self._app_id,
                 signature_chain=self._chain,
             )
-        except (OSError, httpx.TransportError) as error:
+        except GuestError as error:
             raise GateError(
-                Code.GUEST_AGENT_FAILED,
-                f"the guest agent does not answer: {error}",
-                "start the gate inside its CVM, or name a socket with --guest-agent",
+                error.code,
+                error.message,
+                "start the gate inside its CVM, whose app uses the KMS as its key provider, or name a socket "
+                "with --guest-agent",
             ) from error
-        except (httpx.HTTPError, ValueError, FormatError, KeyMaterialError) as error:
+        except KeyMaterialError as error:
             raise GateError(
                 Code.GUEST_AGENT_FAILED,
                 f"the guest agent gave no usable keys: {error}",
@@ -174,10 +172,9 @@ class GateRoot:
             policy_hash=self.policy.hash,
         )
         try:
-            reply = self._client.get_quote(report_data)
-            quote, event_log = reply.decode_quote(), reply.event_log
-        except (httpx.HTTPError, ValueError) as error:
-            raise GateError(Code.GUEST_AGENT_FAILED, f"the guest agent gave no quote: {error}") from error
+            found = self._guest.quote(report_data)
+        except GuestError as error:
+            raise GateError(error.code, f"the guest agent gave no quote: {error.message}") from error
         return GateIdentity(
             chain_id=self._chain_id,
             app_id=self._app_id,
@@ -187,8 +184,8 @@ class GateRoot:
             kms_root_key=self._kms_root,
             signature_chain=self._chain,
             policy_hash=self.policy.hash,
-            quote=quote,
-            event_log=event_log,
-            collateral=self._collateral.fetch(quote),
+            quote=found.quote,
+            event_log=found.event_log,
+            collateral=self._collateral.fetch(found.quote),
             issued=self._clock(),
         )

@@ -9,7 +9,7 @@ but a local one.
 
 from sealroom_agents.simulator.enclave import SimulatedEnclave
 from sealroom_agents.simulator.gpu import SimulatedGpu, SimulatedGpus
-from sealroom_agents.simulator.guest import GuestAgent
+from sealroom_agents.simulator.guest import GuestAgent, Interfaces
 from sealroom_agents.simulator.kms import SimulatedKms
 from sealroom_agents.simulator.machine import Machine
 from sealroom_agents.simulator.measurement import (
@@ -43,6 +43,7 @@ __all__ = [
     "Event",
     "GuestAgent",
     "Hardware",
+    "Interfaces",
     "Machine",
     "Measurements",
     "SimulatedEnclave",

@@ -13,7 +13,7 @@ from sealroom.codes import Code
 from sealroom_agents.errors import CommandExit, ConfigurationError
 from sealroom_agents.host import announce, on_signals
 from sealroom_agents.simulator.enclave import APP_ID_BYTES
-from sealroom_agents.simulator.guest import GuestAgent
+from sealroom_agents.simulator.guest import GuestAgent, Interfaces
 from sealroom_agents.simulator.platform import DEFAULT_MACHINE, MAX_GPUS, SimulatedPlatform
 
 MAX_COMPOSE_BYTES = 256 * 1024
@@ -72,6 +72,13 @@ def init(folder: Path, as_json: bool) -> None:
     "--gpus", type=click.IntRange(0, MAX_GPUS), default=0, show_default=True, help="GPUs that the VM has."
 )
 @click.option(
+    "--interfaces",
+    type=click.Choice([one.value for one in Interfaces]),
+    default=Interfaces.BOTH.value,
+    show_default=True,
+    help="Versions of the interface that it serves: v0 as dstack 0.5.11 does, both as 0.6.0 does.",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path), help='Written as soon as the socket listens: {"url": …}.'
 )
 def guest(
@@ -81,6 +88,7 @@ def guest(
     socket_path: Path,
     machine: str,
     gpus: int,
+    interfaces: str,
     ready_file: Path | None,
 ) -> None:
     """Run the guest agent of one VM until a signal ends it."""
@@ -94,6 +102,7 @@ def guest(
             _app_id(app_id),
             machine=machine,
             gpus=platform.machine_gpus(gpus, machine),
+            interfaces=Interfaces(interfaces),
         )
         server = agent.serve(socket_path.absolute())
     except ConfigurationError as error:

@@ -19,6 +19,7 @@ from sealroom_agents.simulator.measurement import (
     boot_events,
     guest_events,
     measure,
+    runtime_event,
     to_json,
     to_records,
 )
@@ -116,8 +117,16 @@ class SimulatedEnclave:
         return encode_evidence(self.gpus, nonce)
 
     def key(self, *, path: str, purpose: str, algorithm: str = "") -> DerivedKey:
-        """The app's key of `path`; raises `ValueError` for an unknown algorithm."""
+        """The app's key of `path` by version 0; raises `ValueError` for an unknown algorithm."""
         return self.platform.kms.derive(self.app_id, path=path, purpose=purpose, algorithm=algorithm)
+
+    def domain_key(self, *, domain: str, algorithm: str) -> DerivedKey:
+        """The app's key of a domain by version 1; raises `ValueError` for an unknown algorithm."""
+        return self.platform.kms.derive_domain(self.app_id, domain=domain, algorithm=algorithm)
+
+    def emit(self, name: str, payload: bytes) -> None:
+        """Extend RTMR3, as apps could on dstack 0.5."""
+        self.events = (*self.events, runtime_event(name, payload))
 
     def tcb_info(self) -> dict[str, object]:
         """What Info tells of the measurements."""

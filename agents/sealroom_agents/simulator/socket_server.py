@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP over a unix socket, the way a dstack guest agent is reached, with limits for hostile callers.
 
-`POST /<Method>` (also under `/prpc/` and `/v0/`), JSON object in, JSON object out; a refused request gets a
-status of 4xx and `{"error": "…"}`, as dstack answers.
+`POST /<Method>` (also under `/prpc/`), JSON object in, JSON object out; a refused request gets a status of
+4xx and `{"error": "…"}`, as dstack answers. An interface that is not served gets the 404 of dstack's web
+server instead, by which callers know that the agent lacks it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ IDLE_TIMEOUT_S = 30
 MAX_SOCKET_PATH_BYTES = 107
 """Longest path of a unix socket on Linux (`sun_path` less its final zero)."""
 
-_PREFIXES = ("prpc/", "v0/")
+MAX_NESTED = 64
+"""Brackets in a request, an array of names among them; the parser never sees what could exhaust its stack."""
+
+_ALIAS = "prpc/"
+_NOT_FOUND = {"code": 404, "reason": "Not Found", "description": "The requested resource could not be found."}
+_PAGE = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>404: Not Found</body></html>"
+"""What Rocket, which serves dstack's agent, answers to who does not ask for JSON."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +57,8 @@ class AgentServer:
     """A running server; also a context manager that closes it."""
 
     def __init__(self, socket_path: Path | str, methods: Mapping[str, Method]) -> None:
-        """Listen on `socket_path` (mode 0600); a dead socket file in its place is replaced.
+        """Listen on `socket_path` (mode 0600); a dead socket file in its place is replaced. `methods`
+        are named as in a request's path, such as `GetKey` and `v1/GetKey`.
 
         Raises `ConfigurationError` `socket-path` when the path is too long or can't be bound.
         """
@@ -162,6 +170,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
+    served = {name.rpartition("/")[0] for name in methods}
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = IDLE_TIMEOUT_S
@@ -181,14 +191,16 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
             return super().parse_request()
 
         def do_POST(self) -> None:
-            name = self.path.split("?", 1)[0].removeprefix("/")
-            for prefix in _PREFIXES:
-                name = name.removeprefix(prefix)
+            name = self.path.split("?", 1)[0].removeprefix("/").removeprefix(_ALIAS)
+            interface, _, word = name.rpartition("/")
             method = methods.get(name)
             try:
                 request = self._request()
+                if method is None and interface in served:
+                    self._answer(404, {"error": f"Service not found: {word[:64]}"})
+                    return
                 if method is None:
-                    self._answer(404, {"error": f"Service not found: {name[:64]}"})
+                    self._no_such_page()
                     return
                 self._answer(200, method(request))
             except BadRequest as error:
@@ -204,9 +216,8 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 raise BadRequest(f"a request body is at most {MAX_BODY_BYTES} bytes")
             body = self.rfile.read(int(text))
-            # Requests are flat; the parser never sees a nested one, which could exhaust its stack.
-            if body.count(b"[") + body.count(b"{") > 1:
-                raise BadRequest("the request body is not a flat JSON object")
+            if body.count(b"[") + body.count(b"{") > MAX_NESTED:
+                raise BadRequest("the request body is nested too deeply")
             try:
                 request = json.loads(body or b"{}")
             except ValueError as error:
@@ -215,10 +226,18 @@ def _handler(methods: Mapping[str, Method]) -> type[BaseHTTPRequestHandler]:
                 raise BadRequest("the request body is not a JSON object")
             return request
 
+        def _no_such_page(self) -> None:
+            if "json" in self.headers.get("Accept", ""):
+                self._answer(404, {"error": _NOT_FOUND})
+            else:
+                self._send(404, "text/html; charset=utf-8", _PAGE)
+
         def _answer(self, status: int, answer: dict[str, Any]) -> None:
-            body = json.dumps(answer).encode()
+            self._send(status, "application/json", json.dumps(answer).encode())
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             if self.close_connection:
                 self.send_header("Connection", "close")

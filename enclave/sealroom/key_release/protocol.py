@@ -21,6 +21,7 @@ from sealroom.key_release.replies import (
     LeaseRequest,
 )
 from sealroom.keys import (
+    GATE_SIGNER_PATH,
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
     Secret,
@@ -59,6 +60,7 @@ def check_kms_chain(identity: GateIdentity) -> None:
     try:
         root = recover_kms_root(
             identity.signer_key,
+            name=GATE_SIGNER_PATH,
             purpose=GATE_SIGNER_PURPOSE,
             app_id=identity.app_id,
             signature_chain=identity.signature_chain,

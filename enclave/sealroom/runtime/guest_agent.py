@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dstack guest agent of this machine: who we are, which recipe booted, and quotes.
+"""The dstack guest agent of this machine: who we are, which recipe booted, quotes, GPU evidence and keys.
 
-Wraps `dstack_sdk.DstackClient` (dstack's guest agent API, v0). The SDK quietly prefers an endpoint from the
-environment; here the socket is fixed, and such a variable stops the process (AT-22): a host that sets it
-could otherwise put a software agent between this code and the hardware.
+An agent serves two interfaces: version 0, closed at what dstack 0.5.11 had, and from 0.6 on version 1 under
+`/v1/`. What vouches for something is asked of version 1 where the agent has it, and of version 0 only where
+the agent says, in the way that dstack documents, that there is no version 1. No error, timeout or strange
+answer leads from one to the other. Keys are never chosen so: the two versions derive other keys from the same
+name, and who asks names the version.
+
+The socket is fixed, and a variable with which dstack's own client would be sent elsewhere stops the process
+(AT-22): a host that sets it could otherwise put a software agent between this code and the hardware.
+
+Sources: dstack `docs/guest-api-v0.md`, `docs/guest-api-v1.md`.
 """
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
-from dstack_sdk import DstackClient
+from typing import Any
 
 from sealroom.codes import Code
 from sealroom.encoding import Fields, from_hex, sha256, strict_json
-from sealroom.errors import FormatError, GuestError
-from sealroom.key_release.messages import MAX_GPU_EVIDENCE
+from sealroom.errors import FormatError, GuestError, KeyMaterialError
+from sealroom.key_release.messages import MAX_EVENT_LOG, MAX_GPU_EVIDENCE, MAX_QUOTE
+from sealroom.keys import SIGNATURE_SIZE, KeyInterface, Secret, public_key33
+from sealroom.runtime.guest_rpc import ask
+from sealroom.runtime.versioned import MAX_BYTES, read_attestation
 
 PRODUCTION_SOCKET = Path("/var/run/dstack.sock")
 """Where dstack mounts its guest agent; the only socket used on a chain that is not local."""
@@ -29,8 +39,27 @@ LOCAL_CHAIN_IDS = frozenset({1337, 31337})
 REDIRECTING_VARIABLES = ("DSTACK_SIMULATOR_ENDPOINT", "TAPPD_SIMULATOR_ENDPOINT", "DSTACK_AGENT_ADDRESS")
 """Environment variables that redirect dstack's tools to another guest agent."""
 
-TIMEOUT_SECONDS = 20.0
-"""For one call; a quote takes about a second on hardware."""
+REPORT_DATA_SIZE = 64
+"""Bytes that a quote binds."""
+MAX_COMPOSE = 256 * 1024
+"""Most bytes of a recipe."""
+MAX_BODY = 64 * 1024
+"""Most bytes of an answer without documents in it."""
+MAX_INFO_BODY = 4 * 1024 * 1024
+"""Most bytes of an answer with a recipe and an event log, each a text within a text."""
+MAX_QUOTE_BODY = 4 * 1024 * 1024
+"""Most bytes of an answer with a quote in hex and an event log, which is a text within it."""
+MAX_ATTEST_BODY = 2 * MAX_BYTES + MAX_BODY
+"""Most bytes of an answer with an attestation in hex."""
+MAX_ATTEST_GPU_BODY = 2 * MAX_GPU_EVIDENCE + MAX_BODY
+"""Most bytes of an answer with GPU evidence in hex."""
+MAX_BUNDLES = 8
+"""Most bundles of GPU evidence in an answer."""
+NVATTEST = ("nvidia", "nvidia-nvattest-collect-evidence-json-v1")
+"""Vendor and format of the one bundle of GPU evidence that is taken."""
+
+NO_SUCH_METHOD = "Service not found"
+"""How the error begins with which a served interface answers for a method that it lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +80,32 @@ class Quote:
 
     quote: bytes
     event_log: str
-    """JSON text, as the agent gave it."""
+    """JSON text. That of version 1 lacks events of firmware, whose registers the quote has."""
 
 
-NVATTEST = ("nvidia", "nvidia-nvattest-collect-evidence-json-v1")
-"""Vendor and format of the one bundle of GPU evidence that is taken."""
-MAX_BUNDLES = 8
-"""Most bundles of GPU evidence in an answer."""
-MAX_ATTEST_GPU_BODY = 2 * MAX_GPU_EVIDENCE + 64 * 1024
-"""Most bytes of an answer with GPU evidence, which is hex there."""
+@dataclass(frozen=True, kw_only=True)
+class GuestKey:
+    """A key that dstack derives for this app alone, and what leads from it to the KMS."""
+
+    key: Secret
+    """32 bytes."""
+    signature_chain: tuple[bytes, bytes]
+    """By the app's key, over a claim of the interface's form; by the KMS root key. 65 bytes each."""
 
 
 class Guest:
-    """A connection to the guest agent."""
+    """The guest agent at a socket. Each question is a connection of its own; threads may share it."""
 
-    def __init__(self, client: DstackClient, socket: Path) -> None:
-        self._client = client
+    def __init__(self, socket: Path) -> None:
         self._socket = socket
+        self._probing = threading.Lock()
+        self._has_version_1: bool | None = None
 
     @classmethod
     def connect(
         cls, *, chain_id: int, environment: Mapping[str, str], simulator: Path | None = None
     ) -> Guest:
-        """Connect to the fixed socket or, on a local chain only, to `simulator`.
+        """Take the fixed socket or, on a local chain only, `simulator`. Asks nothing yet.
 
         Raises `GuestError`: "simulator-endpoint-set", "simulator-off-local-chain", "guest-agent-missing".
         """
@@ -91,47 +123,64 @@ class Guest:
                 f" {chain_id}",
             )
         endpoint = simulator or PRODUCTION_SOCKET
-        try:
-            return cls(DstackClient(str(endpoint), timeout=TIMEOUT_SECONDS), endpoint)
-        except FileNotFoundError:
-            raise GuestError(
-                Code.GUEST_AGENT_MISSING, f"there is no dstack guest agent at {endpoint}"
-            ) from None
+        if not endpoint.exists():
+            raise GuestError(Code.GUEST_AGENT_MISSING, f"there is no dstack guest agent at {endpoint}")
+        return cls(endpoint)
 
     def info(self) -> GuestInfo:
         """Read the recipe that booted.
 
         Raises `GuestError` ("guest-agent-failed", "compose-hash-mismatch").
         """
+        method = "v1/Info" if self.has_version_1() else "Info"
+        said = self._asked(method, {}, limit=MAX_INFO_BODY)
         try:
-            info = self._client.info()
-            compose = info.tcb_info.app_compose.encode()
-            app_id, stated = _from_hex(info.app_id, 20), _from_hex(info.compose_hash, 32)
-        except (httpx.HTTPError, ValueError, FormatError) as error:
-            raise _failed("Info") from error
+            app_id, stated = _hex(said, "app_id", 20), _hex(said, "compose_hash", 32)
+            if method == "Info":
+                inner = said.text("tcb_info", limit=MAX_INFO_BODY).encode()
+                said = Fields(strict_json(inner, MAX_INFO_BODY), "tcb_info")
+            compose = said.text("app_compose", limit=MAX_COMPOSE).encode()
+        except (ValueError, FormatError) as error:
+            raise _failed(method, error) from error
         if sha256(compose) != stated:
             raise GuestError(
                 Code.COMPOSE_HASH_MISMATCH, "the recipe that the guest agent shows is not the one it names"
             )
         return GuestInfo(app_id=app_id, compose=compose, compose_hash=stated)
 
+    def quote(self, report_data: bytes) -> Quote:
+        """Have the hardware vouch for 64 bytes. Raises `GuestError` ("guest-agent-failed")."""
+        request = {"report_data": report_data.hex()}
+        first = self.has_version_1()
+        method = "v1/Attest" if first else "GetQuote"
+        said = self._asked(method, request, limit=MAX_ATTEST_BODY if first else MAX_QUOTE_BODY)
+        try:
+            if first:
+                found = read_attestation(_bytes(said, "attestation", MAX_BYTES))
+                quote, event_log, bound = found.quote, found.event_log, found.report_data
+            else:
+                quote = _bytes(said, "quote", MAX_QUOTE)
+                event_log = said.text("event_log", limit=MAX_EVENT_LOG)
+                bound = _hex(said, "report_data", REPORT_DATA_SIZE)
+            if bound != report_data.ljust(REPORT_DATA_SIZE, b"\0"):
+                raise ValueError("the quote is for other report data")
+            if not 0 < len(quote) <= MAX_QUOTE or len(event_log) > MAX_EVENT_LOG:
+                raise ValueError("there is no quote, or more than a gate reads")
+        except (ValueError, FormatError) as error:
+            raise _failed(method, error) from error
+        return Quote(quote=quote, event_log=event_log)
+
     def gpu_evidence(self, nonce: bytes) -> bytes:
-        """Have this machine's GPUs sign a nonce of 32 bytes: dstack's `AttestGpu`. Nothing of it is verified.
+        """Have this machine's GPUs sign a nonce of 32 bytes. Nothing of it is verified. Version 0 has no way.
 
         Raises `GuestError`: "guest-agent-failed"; "gpu-evidence-unverified" where the machine shows no GPU of
         NVIDIA, or more evidence than a gate reads.
         """
-        # The SDK knows the agent's first interface alone; this method is of the second.
-        transport = httpx.HTTPTransport(uds=str(self._socket))
+        said = self._asked("v1/AttestGpu", {"nonce": nonce.hex()}, limit=MAX_ATTEST_GPU_BODY)
         try:
-            with (
-                httpx.Client(transport=transport, base_url="http://guest", timeout=TIMEOUT_SECONDS) as client,
-                client.stream("POST", "/v1/AttestGpu", json={"nonce": nonce.hex()}) as reply,
-            ):
-                reply.raise_for_status()
-                found = _gpu_bundles(_bounded(reply))
-        except (httpx.HTTPError, ValueError, FormatError) as error:
-            raise _failed("AttestGpu") from error
+            found = _gpu_bundles(said)
+        except (ValueError, FormatError) as error:
+            raise _failed("v1/AttestGpu", error) from error
         if len(found) != 1 or not 0 < len(found[0]) <= MAX_GPU_EVIDENCE:
             raise GuestError(
                 Code.GPU_EVIDENCE_UNVERIFIED,
@@ -141,39 +190,101 @@ class Guest:
             )
         return found[0]
 
-    def quote(self, report_data: bytes) -> Quote:
-        """Have the hardware vouch for 64 bytes. Raises `GuestError` ("guest-agent-failed")."""
+    def key(self, name: str, purpose: str, interface: KeyInterface) -> GuestKey:
+        """The secp256k1 key that dstack derives for this app under `name`, by that interface and no other.
+
+        purpose: what version 0 signs beside the public key; version 1 signs the name.
+        Raises `GuestError` ("guest-agent-failed").
+        """
+        if interface is KeyInterface.V1:
+            method, request = "v1/GetKey", {"domain": name, "algorithm": "secp256k1"}
+        else:
+            method = "GetKey"
+            request = {"path": name, "purpose": purpose, "algorithm": "secp256k1"}
+        said = self._asked(method, request, limit=MAX_BODY)
         try:
-            reply = self._client.get_quote(report_data)
-            return Quote(quote=reply.decode_quote(), event_log=reply.event_log)
-        except (httpx.HTTPError, ValueError) as error:
-            raise _failed("GetQuote") from error
+            key = Secret(_hex(said, "key", 32))
+            chain = [_hexed(one, SIGNATURE_SIZE) for one in said.array("signature_chain", limit=2)]
+            public = public_key33(key.reveal())
+            if interface is KeyInterface.V1 and _hex(said, "public_key", len(public)) != public:
+                raise ValueError("the public key is another key's")
+            by_app, by_root = chain
+        except (ValueError, FormatError, KeyMaterialError):
+            # What was wrong is not told on: its text could hold what stands in the answer.
+            raise _failed(method, None) from None
+        return GuestKey(key=key, signature_chain=(by_app, by_root))
+
+    def has_version_1(self) -> bool:
+        """Whether the agent serves version 1. Asked until it has been answered once: an agent does not change
+        under a running machine. Raises `GuestError` ("guest-agent-failed")."""
+        with self._probing:
+            if self._has_version_1 is None:
+                self._has_version_1 = self._probe()
+            return self._has_version_1
+
+    def _probe(self) -> bool:
+        method = "v1/Version"
+        try:
+            reply = ask(self._socket, method, {}, limit=MAX_BODY)
+            if reply.status == 404 and not _lacks_a_method(reply.body):
+                return False
+            said = _answer(reply.status, reply.body, MAX_BODY)
+            said.text("version", limit=256)
+        except (OSError, ValueError, FormatError) as error:
+            raise _failed(method, error) from error
+        return True
+
+    def _asked(self, method: str, request: Mapping[str, Any], *, limit: int) -> Fields:
+        try:
+            reply = ask(self._socket, method, request, limit=limit)
+            return _answer(reply.status, reply.body, limit)
+        except (OSError, ValueError, FormatError) as error:
+            raise _failed(method, error) from error
 
 
-def _bounded(reply: httpx.Response) -> bytes:
-    """A body that is no longer than evidence can be. Raises `ValueError`."""
-    body = bytearray()
-    for chunk in reply.iter_bytes():
-        body += chunk
-        if len(body) > MAX_ATTEST_GPU_BODY:
-            raise ValueError("the answer is too long")
-    return bytes(body)
+def _answer(status: int, body: bytes, limit: int) -> Fields:
+    """The object in an answer. Members that a later agent may add are passed over."""
+    if status != 200:
+        raise ValueError(f"its status is {status}")
+    return Fields(strict_json(body, limit), "answer")
 
 
-def _gpu_bundles(body: bytes) -> list[bytes]:
+def _lacks_a_method(body: bytes) -> bool:
+    """Whether a 404 comes from a served interface that lacks the method. Everything else is the page of
+    a server that serves no such interface: dstack documents no form for it."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return NO_SUCH_METHOD.encode() in body
+    return NO_SUCH_METHOD in str(said.get("error", "") if isinstance(said, dict) else said)
+
+
+def _gpu_bundles(said: Fields) -> list[bytes]:
     """NVIDIA's bundles in an answer; those of other vendors are passed over. Raises `FormatError`."""
-    answer = Fields(strict_json(body, MAX_ATTEST_GPU_BODY), "AttestGpu")
     found = []
-    for value in answer.array("bundles", limit=MAX_BUNDLES):
+    for value in said.array("bundles", limit=MAX_BUNDLES):
         bundle = Fields(value, "bundle")
         if (bundle.raw("vendor"), bundle.raw("format")) == NVATTEST:
-            found.append(bytes.fromhex(bundle.text("evidence", limit=2 * MAX_GPU_EVIDENCE)))
+            found.append(_bytes(bundle, "evidence", MAX_GPU_EVIDENCE))
     return found
 
 
-def _from_hex(text: str, size: int) -> bytes:
-    return from_hex("0x" + text.removeprefix("0x").lower(), size)
+def _bytes(said: Fields, name: str, limit: int) -> bytes:
+    """Bytes as dstack writes them, lower-case hex without prefix. Raises `ValueError`, `FormatError`."""
+    text = said.text(name, limit=2 * limit)
+    return _hexed(text, len(text) // 2)
 
 
-def _failed(method: str) -> GuestError:
-    return GuestError(Code.GUEST_AGENT_FAILED, f"the guest agent gave no usable answer to {method}")
+def _hex(said: Fields, name: str, size: int) -> bytes:
+    return _hexed(said.raw(name), size)
+
+
+def _hexed(text: Any, size: int) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("there is no hex where some must be")
+    return from_hex("0x" + text, size)
+
+
+def _failed(method: str, error: Exception | None) -> GuestError:
+    why = "" if error is None else f": {error}"
+    return GuestError(Code.GUEST_AGENT_FAILED, f"the guest agent gave no usable answer to {method}{why}")
