@@ -286,6 +286,21 @@ def recover_kms_root(
     return _recover_compressed(keccak(b"dstack-kms-issued:" + app_id + app_public), signature_chain[1])
 
 
+def recover_variables_root(public32: bytes, *, app_id: bytes, signature: bytes) -> bytes:
+    """Follow the KMS's signature of the X25519 key that an app's variables are encrypted to.
+
+    The KMS root signs `keccak256("dstack-env-encrypt-pubkey:" app_id pub)`; the key follows from root and
+    app, so an old signature says no less. Returns the root's compressed public key, 33 bytes, to compare.
+
+    Source: `dstack/kms`, `GetAppEnvEncryptPubKey`.
+    """
+    from eth_utils.crypto import keccak
+
+    if len(app_id) != 20 or len(public32) != 32:
+        raise KeyMaterialError(Code.KEY_INVALID, "an app id has 20 bytes, and an X25519 key 32")
+    return _recover_compressed(keccak(b"dstack-env-encrypt-pubkey:" + app_id + public32), signature)
+
+
 def _recover_compressed(digest: bytes, signature: bytes) -> bytes:
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature

@@ -150,6 +150,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("drill", f"{_HERE}.local.drill:command", "measure a revocation in a local room"),
             Entry("doctor", f"{_HERE}.doctor.command:command", "say what is wrong, and what to do"),
             Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),
+            Entry(
+                "provision", f"{_HERE}.cli.provision:provision", "ask Phala Cloud what a recipe would measure"
+            ),
             Entry("db", f"{_HERE}.upkeep.command:command", "look at the database, upgrade it, rebuild it"),
             Entry("backup", f"{_HERE}.upkeep.command:backup", "write database and envelopes to one file"),
             Entry("restore", f"{_HERE}.upkeep.command:restore", "make database and envelopes from a backup"),

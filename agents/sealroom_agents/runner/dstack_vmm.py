@@ -17,6 +17,7 @@ from pydantic import Field
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
+from sealroom.recipe.recipe import DSTACK
 from sealroom_agents.config import Config
 from sealroom_agents.errors import RunnerError
 from sealroom_agents.host import read_token
@@ -109,6 +110,7 @@ class VmmHost:
 
     server: Server
     options: VmmOptions
+    hints: str = DSTACK
 
     def create(self, name: str, assignment: Assignment, hints: bytes) -> str:
         """Only where the host would measure the recipe's very bytes, on no image for development."""

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sealroom.codes import Code
-from sealroom.recipe import parse
+from sealroom.recipe import Recipe, parse
+from sealroom.recipe.recipe import PHALA
 from sealroom.visible import visible
 from sealroom_agents.errors import RunnerError
 from sealroom_agents.runner import run_folder
@@ -56,6 +57,10 @@ class Seen:
 
 class Host(Protocol):
     """A place that makes confidential VMs. Each call has a deadline, raises `RunnerError`. Thread safe."""
+
+    @property
+    def hints(self) -> str:
+        """Its recipes' `hints` in `study.yaml`: whether enclaves find them in a file or in a variable."""
 
     def create(self, name: str, assignment: Assignment, hints: bytes) -> str:
         """Start a VM that measures exactly the assignment's recipe and app; returns its id."""
@@ -95,6 +100,16 @@ def told(text: str) -> str:
     return "".join(each if visible(each) else "�" for each in " ".join(text.split())[:MAX_SHOWN])
 
 
+def check_hints(recipe: Recipe, hints: str) -> None:
+    """Whether the enclave of a recipe reads such hints. Raises `RunnerError` `hints-missing`."""
+    if not recipe.hints or (recipe.script is not None) != (hints == PHALA):
+        raise RunnerError(
+            Code.HINTS_MISSING,
+            f"the recipe's enclave reads no hints as {hints} gives them, so it would not know its run there",
+            f"write hints: {hints} into study.yaml, and have the owners approve that recipe",
+        )
+
+
 @dataclass(frozen=True)
 class RemoteBackend:
     """Starts one VM a run."""
@@ -112,12 +127,7 @@ class RemoteBackend:
     def start(self, assignment: Assignment) -> RemoteEnclave:
         """Have the VM made. Raises `RunnerError`; then there is none."""
         recipe = parse(assignment.compose)
-        if not recipe.hints:
-            raise RunnerError(
-                Code.HINTS_MISSING,
-                "the recipe's enclave reads no hints, so it would not know its run on a real host",
-                "write hints: dstack into study.yaml, and have the owners approve that recipe",
-            )
+        check_hints(recipe, self.host.hints)
         folder = folder_of(self.state, assignment.run_id)
         try:
             folder.mkdir(mode=0o700, parents=True)

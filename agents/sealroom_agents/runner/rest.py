@@ -76,15 +76,24 @@ class Server:
                 "use https, a unix socket, or an address of this machine",
             )
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
-        """One exchange. Raises `RunnerError` `host-unreachable` or `host-answer`."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One exchange. headers: more of them. Raises `RunnerError` `host-unreachable` or `host-answer`."""
         try:
             answer = exchange(
                 method,
                 self._base + path,
                 timeout_s=self._timeout_s,
                 limit=MAX_ANSWER_BYTES,
-                headers=self._headers | ({} if body is None else {"Content-Type": "application/json"}),
+                headers=self._headers
+                | ({} if body is None else {"Content-Type": "application/json"})
+                | dict(headers or {}),
                 content=None if body is None else json.dumps(body).encode(),
                 socket=self._socket,
             )
