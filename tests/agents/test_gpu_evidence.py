@@ -250,10 +250,19 @@ def test_one_device_twice_more_or_fewer_are_refused() -> None:
     assert code(walk(json.dumps([one] * 17).encode())) == "gpu-evidence-malformed"
 
 
+def test_one_boot_rom_that_certified_two_leaves_is_one_device() -> None:
+    """GP-04: by its leaves alone it would be two."""
+    chain = device_chain(serial=7)
+    chain.links = [chain.links[0], *MINT.device.links[1:]]
+    again = Mint(device=chain)
+    found = walk(json.dumps([MINT.entry(NONCE), again.entry(NONCE)]).encode(), terms=Terms(count=2))
+    assert code(found) == "gpu-count" and "twice" in found.links[-1].words
+
+
 def test_two_devices_under_one_root_are_two_and_a_fault_says_of_which() -> None:
     """GP-04, GP-10."""
     chain = device_chain(serial=7)
-    chain.links = [chain.links[0], *MINT.device.links[1:]]
+    chain.links = [*chain.links[:2], *MINT.device.links[2:]]
     second = Mint(device=chain)
     assert second.trust.devices == MINT.trust.devices
     two = json.dumps([MINT.entry(NONCE), second.entry(NONCE)]).encode()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import random
 import xml.etree.ElementTree
 from collections.abc import Callable
@@ -41,6 +42,7 @@ from sealroom.errors import SealroomError
 from sealroom_agents.attestation.gpu import (
     Fetched,
     Material,
+    MaterialFolder,
     State,
     Terms,
     Walk,
@@ -551,3 +553,26 @@ def test_a_chain_of_another_length_than_a_signer_s_is_malformed() -> None:
     for signer in (alone, long):
         data = Mint(MINT.device, signer).rim(VBIOS, VBIOS_INDICES)
         assert refused(lambda d=data, s=signer: verify_rim(d, now=NOW, root=s.root)) == "gpu-rim-malformed"
+
+
+# --- a folder that is kept fresh ----------------------------------------------------------------------
+
+
+def test_a_folder_is_read_again_when_a_file_in_it_changed_and_only_then(tmp_path: Path) -> None:
+    """GP-07: a new answer counts at once."""
+    rims, answers = tmp_path / "rims", tmp_path / "ocsp"
+    for folder in (rims, answers):
+        folder.mkdir()
+    (rims / f"{VBIOS_RIM}.xml").write_bytes(VBIOS_XML)
+    os.utime(rims / f"{VBIOS_RIM}.xml", (NOW, NOW))
+    kept = MaterialFolder(rims, answers)
+    first = kept.read()
+    assert first.rims == {VBIOS_RIM: [Fetched(VBIOS_XML, NOW)]} and not first.answers
+    assert kept.read() is first
+    (answers / "1.der").write_bytes(ANSWERS[0])
+    second = kept.read()
+    assert second.answers == ANSWERS[:1] and kept.read() is second
+    os.utime(rims / f"{VBIOS_RIM}.xml", (NOW + 1, NOW + 1))
+    assert kept.read().rims[VBIOS_RIM] == [Fetched(VBIOS_XML, NOW + 1)]
+    (answers / "1.der").unlink()
+    assert not kept.read().answers

@@ -21,11 +21,11 @@ from sealroom.gpu_demand import GpuDemand
 from sealroom.gpu_rules import GpuRules
 from sealroom_agents.attestation import TrustRoot
 from sealroom_agents.attestation.gpu import (
+    MaterialFolder,
     Terms,
     Trust,
     Walk,
     gpu_trust,
-    load_material,
     walk_gpus,
     write_material,
 )
@@ -55,8 +55,8 @@ class GpuJudge:
 
     rules: GpuRules
     """The owners' rules."""
-    folder: Path
-    """Where manifests and answers lie; it is read anew for each evidence."""
+    folder: MaterialFolder
+    """Manifests and answers, as they lie there at each evidence."""
     trust: Trust
     """The roots of GPUs that go with the gate's root of trust."""
 
@@ -69,12 +69,13 @@ class GpuJudge:
         try:
             if folder is None:
                 raise FileNotFoundError(2, "no folder was named")
-            load_material(folder / RIMS, folder / ANSWERS)
+            material = MaterialFolder(folder / RIMS, folder / ANSWERS)
+            material.read()
             roots = b""
             if trust.root_der is not None:
                 with (folder / ROOTS).open("rb") as stream:
                     roots = stream.read(MAX_CHAIN_BYTES + 1)
-            return cls(rules, folder, gpu_trust(trust, roots))
+            return cls(rules, material, gpu_trust(trust, roots))
         except OSError as error:
             raise ConfigurationError(
                 Code.GPU_EVIDENCE_UNVERIFIED,
@@ -92,7 +93,7 @@ class GpuJudge:
         Raises `Refused` `gpu-evidence-unverified`; the message names the link that broke, and its own code.
         """
         try:
-            material = load_material(self.folder / RIMS, self.folder / ANSWERS, by_file_time=True)
+            material = self.folder.read()
         except OSError as error:
             raise _refused("manifests and answers", f"the gate cannot read them: {error.strerror}") from error
         found = walk_gpus(

@@ -16,9 +16,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealroom.codes import Code
-from sealroom.encoding import Fields, from_base64
+from sealroom.encoding import Fields, from_base64, sha256
 from sealroom.errors import FormatError
 from sealroom.key_release.messages import MAX_GPU_EVIDENCE
 from sealroom_agents.attestation.gpu.arrays import read_array
@@ -49,6 +50,12 @@ class Device:
     def ueid(self) -> str:
         """The device's identity: the serial number of its leaf certificate, in decimal as NVIDIA tells it."""
         return str(self.chain[0].serial_number)
+
+    @property
+    def boot_rom(self) -> bytes:
+        """The key of the device's boot ROM, which certified the leaf: SHA-256 of its SubjectPublicKeyInfo."""
+        key = self.chain[1].public_key()
+        return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
     @property
     def chip(self) -> str:

@@ -76,6 +76,32 @@ def load_material(rims: Path | None, answers: Path | None, *, by_file_time: bool
     return Material(found, said)
 
 
+class MaterialFolder:
+    """A folder of manifests and one of answers that somebody keeps fresh; read again when a file changed.
+
+    Thread safe. A `NAME.xml` counts as fetched when its file was written.
+    """
+
+    def __init__(self, rims: Path, answers: Path) -> None:
+        self._rims, self._answers = rims, answers
+        self._kept: tuple[object, Material] | None = None
+
+    def read(self) -> Material:
+        """What lies there now. Raises `OSError`."""
+        # A file that changes between the look and the reading is read again next time.
+        seen = [_look(folder) for folder in (self._rims, self._answers)]
+        kept = self._kept
+        if kept is None or kept[0] != seen:
+            kept = seen, load_material(self._rims, self._answers, by_file_time=True)
+            self._kept = kept
+        return kept[1]
+
+
+def _look(folder: Path) -> list[tuple[str, int, int, int]]:
+    found = [(path.name, path.stat()) for path in _files(folder)]
+    return [(name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found]
+
+
 def _files(folder: Path | None) -> list[Path]:
     return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())[:MAX_FILES]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
@@ -24,6 +25,8 @@ from sealroom_agents.attestation.gpu.chain import CERTIFICATE_FAULTS, common_nam
 from sealroom_agents.errors import AttestationError
 
 MAX_ANSWER_BYTES = 16 * 1024
+MAX_KEPT = 512
+"""Answers that are kept as they were read."""
 SKEW_S = 300
 """Seconds that the clock of a responder may be ahead of ours."""
 
@@ -116,12 +119,14 @@ def standing(
 
 def _about(pair: Pair, answers: Iterable[bytes]) -> Iterator[tuple[float, bytes]]:
     """When each answer about this certificate was made, and the answer."""
+    asked = _asked(pair)
     for data in answers:
         response = _read(data)
-        if response is not None and _is_about(response, pair):
+        if asked is not None and response is not None and _about_whom(response) == asked:
             yield response.this_update_utc.timestamp(), data
 
 
+@lru_cache(MAX_KEPT)
 def _read(data: bytes) -> ocsp.OCSPResponse | None:
     """A successful answer about one certificate."""
     if len(data) > MAX_ANSWER_BYTES:
@@ -136,18 +141,26 @@ def _read(data: bytes) -> ocsp.OCSPResponse | None:
         return None
 
 
-def _is_about(response: ocsp.OCSPResponse, pair: Pair) -> bool:
+def _about_whom(response: ocsp.OCSPResponse) -> tuple[int, bytes, bytes] | None:
     try:
         if not isinstance(response.hash_algorithm, SHA384):
-            return False
+            return None
+    except CERTIFICATE_FAULTS:
+        return None
+    return response.serial_number, response.issuer_name_hash, response.issuer_key_hash
+
+
+def _asked(pair: Pair) -> tuple[int, bytes, bytes] | None:
+    try:
         asked = ocsp.OCSPRequestBuilder().add_certificate(*pair, SHA384()).build()
     except CERTIFICATE_FAULTS:
-        return False
-    return (response.serial_number, response.issuer_name_hash, response.issuer_key_hash) == (
-        asked.serial_number,
-        asked.issuer_name_hash,
-        asked.issuer_key_hash,
-    )
+        return None
+    return asked.serial_number, asked.issuer_name_hash, asked.issuer_key_hash
+
+
+def _is_about(response: ocsp.OCSPResponse, pair: Pair) -> bool:
+    asked = _asked(pair)
+    return asked is not None and _about_whom(response) == asked
 
 
 def _require_signed(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: int) -> None:

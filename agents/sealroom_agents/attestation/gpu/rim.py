@@ -15,6 +15,7 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -35,6 +36,8 @@ from sealroom_agents.errors import AttestationError
 
 MAX_RIM_BYTES = 128 * 1024
 """Largest manifest; real ones have 21 KiB."""
+MAX_KEPT = 32
+"""Manifests that are kept as verified: the same bytes at the same time have the same verdict."""
 MAX_CERTIFICATES = 6
 MAX_INDEX = 63
 """Measurements count from 0 here, and from 1 in reports."""
@@ -64,6 +67,7 @@ class Rim:
     """The signer's certificates, signer first, root last."""
 
 
+@lru_cache(MAX_KEPT)
 def verify_rim(data: bytes, *, now: int, root: bytes = RIM_ROOT) -> Rim:
     """Verify a manifest at `now`, unix seconds: when it was fetched. `root`: SHA-256 of the root's DER.
 

@@ -231,7 +231,9 @@ class _Walker:
         devices, count = self.devices, self.terms.count
         if count not in (None, len(devices)):
             raise AttestationError(Code.GPU_COUNT, f"{_number(len(devices))} where {count} must be")
-        if len({device.ueid for device in devices}) != len(devices):
+        # A boot ROM certifies anew what it starts, so one device can have several leaves, and one boot ROM.
+        seen = {device.ueid for device in devices}, {device.boot_rom for device in devices}
+        if any(len(each) != len(devices) for each in seen):
             raise AttestationError(Code.GPU_COUNT, "one device stands there twice")
         self.found.gpus = [
             Gpu(
