@@ -804,15 +804,12 @@ def test_a_node_that_lies_gives_no_proof(settled: Set, name: str) -> None:
 
 
 LIGHT = {
-    "aiohappyeyeballs", "aiohttp", "aiosignal", "annotated_types", "attr", "attrs", "certifi", "cffi",
-    "click", "coincurve", "Crypto", "cryptography", "cython_runtime", "cytoolz", "dcap_qvl", "eth_abi",
-    "eth_hash", "eth_keys", "eth_typing", "eth_utils", "frozenlist", "h11", "httpcore", "httptools",
-    "httpx", "idna", "multidict", "parsimonious", "propcache", "pycparser", "pydantic", "pydantic_core",
-    "pygments", "regex", "rfc8785", "rich", "sealroom", "sealroom_agents", "toolz", "typing_extensions",
-    "typing_inspection", "yaml", "yarl",
+    "annotated_types", "cffi", "click", "coincurve", "Crypto", "cryptography", "cython_runtime", "cytoolz",
+    "dcap_qvl", "eth_abi", "eth_hash", "eth_keys", "eth_typing", "eth_utils", "parsimonious", "pycparser",
+    "pydantic", "pydantic_core", "regex", "rfc8785", "sealroom", "sealroom_agents", "toolz",
+    "typing_extensions", "typing_inspection", "yaml",
 }  # fmt: skip
-"""All that whoever verifies a file loads: no dataframes, no database, no server. The client that asks nodes
-is loaded with the contracts' interfaces, and asks nobody."""
+"""All that whoever verifies a file loads: no dataframes, no database, no server, and no client of any."""
 
 
 def test_who_verifies_a_file_loads_little(settled: Set, tmp_path: Path) -> None:

@@ -16,16 +16,23 @@ from eth_abi.abi import encode as abi_encode
 from eth_utils.crypto import keccak
 from scripts._release import CONTRACTS, INPUT_FILE, Compiled, compare, compile_alone, selection
 
+import sealroom
 from tests.contracts import safes
 from tests.local_chain import OPERATOR, ROOT, LocalChain
 
 pytestmark = [pytest.mark.anvil, pytest.mark.slow]
 
 TIMEOUT_S = 1500
-MATERIALS = ("sealroom", "enclave")
-"""Of what the release holds a bill."""
+MATERIALS = {
+    "sealroom": {"cryptography", "numpy", "opendp"},
+    "enclave": {"cryptography", "numpy", "opendp"},
+    "verifier": {"cryptography", "dcap-qvl"},
+}
+"""Of what the release holds a bill; with some of what is on it."""
 PAGES = ("verify.html",)
 """Of the console, what works from disk."""
+VERIFIER = {"verifier.lock", f"sealroom_verify-{sealroom.__version__}-py3-none-any.whl"}
+"""The verifier alone."""
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +94,8 @@ def test_the_files_are_named_in_the_sums_and_hold_no_path_of_this_machine(folder
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "SHA256SUMS"}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    assert len(files) == 1 + 2 * len(CONTRACTS) + len(MATERIALS) + len(PAGES)
-    assert set(PAGES) < set(files)
+    assert len(files) == 1 + 2 * len(CONTRACTS) + len(MATERIALS) + len(PAGES) + len(VERIFIER)
+    assert {*PAGES, *VERIFIER} < set(files)
     for name, content in files.items():
         assert str(ROOT).encode() not in content, name
 
@@ -97,7 +104,7 @@ def test_the_files_are_named_in_the_sums_and_hold_no_path_of_this_machine(folder
 def test_the_bill_of_materials_has_what_is_shipped_and_no_tool(folder: Path, name: str) -> None:
     bill = json.loads((folder / f"{name}.cdx.json").read_text())
     listed = {one["name"] for one in bill["components"]}
-    assert bill["bomFormat"] == "CycloneDX" and {"cryptography", "numpy", "opendp"} <= listed
+    assert bill["bomFormat"] == "CycloneDX" and MATERIALS[name] <= listed
     assert not listed & {"pytest", "mypy", "eth-ape", "cyclonedx-bom"}
 
 

@@ -1,43 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command ``sealroom``: a group whose commands are imported only when they are called.
 
-This module is the only place that knows the commands' names, the order in which help tells them, and how an
-error becomes lines on the terminal and an exit status:
-
-====  =========================================================================================
-0     done; what was checked holds; also a process that SIGTERM or Ctrl-C ended in order
-1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
-2     the command was called in a way it doesn't understand
-3     ``check`` and ``verify``: not decided, since no node answered
-4     ``verify`` and ``decide --check``: self-consistent, origin unproven
-130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
-78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
-====  =========================================================================================
-
-With ``--json``, a refusal is also one JSON object on stdout, ``{"ok": false, "code", "error", "hint"}``: its
-code is stable, its words are not.
+This module is the only place that knows the commands' names and the order in which help tells them; `ending`
+knows how each ends.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import os
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealroom.codes import Code
-from sealroom.errors import SealroomError
-from sealroom_agents.cli.terminal import complain
-from sealroom_agents.errors import CommandExit, ConfigurationError
+from sealroom_agents.cli.ending import Program, status_of
+from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -190,6 +171,7 @@ EXTRAS = {
     "torch": "torch",
 }  # fmt: skip
 """Which extra of the package `sealroom` brings a module."""
+SEALROOM = Program("sealroom", EXTRAS)
 ENTRIES = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
@@ -242,88 +224,13 @@ class LazyGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run, and when standalone turn every error into lines and a status; the one place that does."""
+        """Run, and when standalone turn every error into lines and a status."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         # Some commands hold keys: what a crash leaves in the current folder must not.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        given = sys.argv[1:] if args is None else list(args)
         run = partial(super().main, args, prog_name, complete_var, False, **extra)
-        sys.exit(_status(run, as_json="--json" in given, given=given))
-
-
-def _status(run: Callable[[], Any], *, as_json: bool = False, given: Sequence[str] = ()) -> int:
-    try:
-        status = run()
-        # Output to a closed pipe must fail here, not in the interpreter's exit.
-        sys.stdout.flush()
-        return status if isinstance(status, int) else CommandExit.DONE
-    except SealroomError as failed:
-        error = _of_room(failed, given)
-        status = _refused(error.code, error.message, error.hint, as_json=as_json)
-        return CommandExit.CONFIGURATION if isinstance(error, ConfigurationError) else status
-    except ModuleNotFoundError as missing:
-        package, hint = _package(missing)
-        return _refused(
-            Code.PACKAGE_MISSING, f"this needs the Python package {package}", hint, as_json=as_json
-        )
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return CommandExit.USAGE
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "sealroom"
-        complain(_lower(" ".join(error.format_message().split())), f"see '{path} --help'")
-        return CommandExit.USAGE
-    except click.ClickException as error:
-        complain(_lower(error.format_message()), None)
-        return CommandExit.FAILED
-    except (click.Abort, KeyboardInterrupt):
-        complain("stopped", None)
-        return CommandExit.INTERRUPTED
-    except BrokenPipeError:
-        # `sealroom … | head` is no error; point stdout elsewhere so that the exit's flush stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CommandExit.DONE
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        complain(f"{name}{_lower(error.strerror or str(error))}", None)
-        return CommandExit.FAILED
-
-
-def _of_room(error: SealroomError, given: Sequence[str]) -> SealroomError:
-    """An error of a chain or console that does not answer says so where it is that of a room that stopped."""
-    if error.code not in (Code.CHAIN_UNREACHABLE, Code.CONSOLE_UNREACHABLE):
-        return error
-    from sealroom_agents.local.room import Places, Room
-    from sealroom_agents.storage_options import ROOM
-
-    named = [Path(after) for option, after in pairwise(given) if option == "--room"]
-    folder = (named or [ROOM])[-1]
-    return Room.read(folder).away(error) if Places(folder).room.exists() else error
-
-
-def _refused(code: Code, message: str, hint: str | None, *, as_json: bool) -> int:
-    if as_json:
-        refusal = {"ok": False, "code": code, "error": message, "hint": hint}
-        click.echo(json.dumps(refusal))
-    complain(message, hint)
-    return CommandExit.FAILED
-
-
-def _package(missing: ModuleNotFoundError) -> tuple[str, str]:
-    """The package that was not found, and how to get it. Raises `missing` when it is one of ours: a bug."""
-    package = (missing.name or "").partition(".")[0]
-    if package in ("", "sealroom", "sealroom_agents"):
-        raise missing
-    extra = EXTRAS.get(package)
-    return package, f'pip install "sealroom[{extra}]"' if extra else f"pip install {package}"
-
-
-def _lower(message: str) -> str:
-    """First letter lower, unless the first word is a name in capitals."""
-    if len(message) > 1 and message[1].isupper():
-        return message
-    return (message[:1].lower() + message[1:]).rstrip(".")
+        sys.exit(status_of(run, SEALROOM, given=sys.argv[1:] if args is None else args))
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:

@@ -110,7 +110,7 @@ def trust_for(simulated_root: Path | None, *, chain_id: int) -> TrustRoot:
 
 def reader_for(rpc: tuple[str, ...]) -> ChainReader:
     """A reader of the chain; nothing is asked yet."""
-    from sealroom_agents.chain import ChainReader
+    from sealroom_agents.chain.client import ChainReader
 
     private_chain = click.get_current_context().meta.get(PRIVATE_CHAIN)
     return ChainReader(list(rpc), timeout_s=RPC_TIMEOUT_S, private_chain=private_chain)

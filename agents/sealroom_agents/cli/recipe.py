@@ -63,7 +63,8 @@ def _lines(read: Recipe) -> list[tuple[str, str]]:
     """What it is, and what its ε buys: how far the noise moves each number, foretold without data."""
     from sealroom.decimals import decimal_text
     from sealroom.encoding import to_hex
-    from sealroom_agents.governance.drafting import guarantee_line, table_lines, told
+    from sealroom_agents.cli.promise import guarantee_line, told
+    from sealroom_agents.governance.drafting import table_lines
 
     epsilon, delta = decimal_text(read.privacy.epsilon), decimal_text(read.privacy.delta)
     return [

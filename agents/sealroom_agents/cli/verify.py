@@ -293,7 +293,7 @@ def _recipe(envelope: Envelope, links: list[Link]) -> Recipe | None:
 
 def _promised(recipe: Recipe | None) -> list[tuple[str, str]]:
     """What the recipe promises, and each field with the noise that it got."""
-    from sealroom_agents.governance.drafting import guarantee_line, told
+    from sealroom_agents.cli.promise import guarantee_line, told
 
     if recipe is None:
         return []

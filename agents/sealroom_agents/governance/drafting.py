@@ -14,13 +14,13 @@ from sealroom.encoding import to_hex
 from sealroom.model import Study, Terms
 from sealroom.model.units import delta_text, epsilon_text
 from sealroom.schema import schema_hash
-from sealroom_agents.cli.terminal import Red, read_bounded
+from sealroom_agents.cli.promise import guarantee_line, told
+from sealroom_agents.cli.terminal import read_bounded
 from sealroom_agents.errors import ToolError
 from sealroom_agents.governance.standing import DatasetFacts, Standing, ambiguous
 from sealroom_agents.governance.words import Lines, short
 from sealroom_agents.recipe_words import (
     column_words,
-    counted_words,
     dataset_words,
     machine_words,
     people_words,
@@ -29,7 +29,7 @@ from sealroom_agents.recipe_words import (
 )
 
 if TYPE_CHECKING:
-    from sealroom.recipe import DatasetSpec, Field, Recipe
+    from sealroom.recipe import DatasetSpec, Recipe
     from sealroom_agents.owner.registration import Registration
 
 MAX_DIFF_LINES = 400
@@ -209,11 +209,6 @@ def doubts(study: Study, recipe: Recipe) -> list[str]:
     return found
 
 
-def told(field: Field, rows: int) -> str:
-    """What the noise of a field does, foretold without data: `people in a group ±11; …`."""
-    return "; ".join(f"{bar.about} ±{bar.half_width:.3g}" for bar in field.preview(rows))
-
-
 def recipe_lines(recipe: Recipe) -> Lines:
     """What the study asks, promises, reads and computes, and what leaves, with its noise."""
     return [
@@ -225,13 +220,6 @@ def recipe_lines(recipe: Recipe) -> Lines:
         *_computing(recipe),
         *_leaving(recipe),
     ]
-
-
-def guarantee_line(recipe: Recipe) -> tuple[str, str]:
-    """The guarantee by name, its numbers, and what it rests on; red where that is the reading of a script."""
-    one = recipe.guarantee
-    text = f"{one.name}, {counted_words(recipe)}. {one.sentence}"
-    return "guarantee", Red(text) if one.must_read else text
 
 
 def table_lines(recipe: Recipe) -> Lines:

@@ -7,13 +7,15 @@ import json
 import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.files import PUBLIC, write_atomic
-from sealroom_agents.config import Config, load
 from sealroom_agents.errors import ToolError
+
+if TYPE_CHECKING:
+    from sealroom_agents.config import Config
 
 ROOM_FILE = "room.json"
 VERSION = 1
@@ -132,6 +134,8 @@ class Room:
     @property
     def config(self) -> Config:
         """Of its processes."""
+        from sealroom_agents.config import load
+
         return load(self.places.config)
 
     def write(self) -> None:
