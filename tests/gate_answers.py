@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sealroom.key_release import GateIdentity, gate_report_data
-from sealroom.keys import GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, public_key33
+from sealroom.keys import GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, KeyInterface, public_key33
 from sealroom.platform_policy import PlatformPolicy
 from sealroom_agents.simulator import SimulatedEnclave, SimulatedPlatform
 
@@ -25,10 +25,15 @@ def gate_answer(
     root_public_key: bytes = b"\x07" * 1216,
     purpose: str = GATE_SIGNER_PURPOSE,
     collateral: dict[str, Any] | None = None,
+    keys: KeyInterface = KeyInterface.V0,
 ) -> GateIdentity:
-    """Its identity. policy: by which it judges; that of the platform, if not given. issued: unix seconds."""
+    """Its identity. keys: dstack's interface that they come from. policy: by which it judges; that of the
+    platform, if not given. issued: unix seconds."""
     subject = subject or SimulatedEnclave(platform, COMPOSE, APP_ID)
-    signer = subject.key(path=GATE_SIGNER_PATH, purpose=purpose)
+    if keys is KeyInterface.V1:
+        signer = subject.domain_key(domain=GATE_SIGNER_PATH, algorithm="secp256k1")
+    else:
+        signer = subject.key(path=GATE_SIGNER_PATH, purpose=purpose)
     draft = GateIdentity(
         chain_id=chain_id,
         app_id=subject.app_id,
@@ -42,6 +47,7 @@ def gate_answer(
         event_log=subject.event_log,
         collateral=platform.collateral(issued) if collateral is None else collateral,
         issued=issued,
+        key_interface=keys.value,
     )
     bound = gate_report_data(
         chain_id=chain_id,

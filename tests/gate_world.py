@@ -41,7 +41,7 @@ from sealroom.key_release import (
     sign_lease,
     verify_challenge,
 )
-from sealroom.keys import KemPrivateKey, Secret, address_of, generate_signer
+from sealroom.keys import KemPrivateKey, KeyInterface, Secret, address_of, generate_signer
 from sealroom.platform_policy import SAFE, PlatformPolicy
 from sealroom.sealed import Header, WrapContext, key_commitment, make_wrap
 from sealroom_agents.chain import ChainReader, FollowedChain, Transactor
@@ -195,15 +195,16 @@ class World:
         self.clock = Clock(self.chain.head_time())
         self.gpu_material = self.state.with_name("gpu")
 
-    def start_gate(self, **config: Any) -> None:
+    def start_gate(self, *, keys: KeyInterface = KeyInterface.V0, **config: Any) -> None:
         """A gate process' inside; again to restart it on the same state."""
         self.stop_gate()
         client = connect_guest(chain_id=31337, environment={}, guest_agent=self.socket)
         collateral = self.collateral = MemoryCollateral(self.platform, self.clock)
         trust = self.platform.trust()
         root = GateRoot(
-            client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy, clock=self.clock
-        )
+            client, chain_id=31337, trust=trust, collateral=collateral, policy=self.policy,
+            clock=self.clock, keys=keys,
+        )  # fmt: skip
         sessions = Sessions.open(self.state)
         audit = AuditLog(self.state / "audit.jsonl", sessions, clock=self.clock)
         floor = sessions.highest("finalized")

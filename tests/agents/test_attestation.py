@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.gate_answers import APP_ID, COMPOSE, gate_answer
 
 from sealroom.key_release import GateIdentity
-from sealroom.keys import GATE_SIGNER_PURPOSE
+from sealroom.keys import GATE_SIGNER_PURPOSE, KeyInterface
 from sealroom_agents.attestation import (
     INTEL,
     DirectoryCollateral,
@@ -599,6 +599,28 @@ def test_gate_key_of_another_purpose_is_refused(enclave: SimulatedEnclave) -> No
     identity = gate_identity(enclave, purpose="another-purpose")
 
     assert refused(lambda: verify_gate(identity, trust=TRUST, now=NOW)) == "key-provider-mismatch"
+
+
+def test_gate_whose_keys_come_from_version_1_says_so_and_is_believed_by_that_chain_alone(
+    enclave: SimulatedEnclave,
+) -> None:
+    """AT-30: no chain is read in two ways, and none is put together from both."""
+    old = gate_identity(enclave)
+    new = gate_answer(PLATFORM, issued=NOW, subject=enclave, keys=KeyInterface.V1, collateral=COLLATERAL)
+    assert (old.to_json().get("keyInterface"), new.to_json()["keyInterface"]) == (None, "v1")
+    for one in (old, new):
+        assert verify_gate(one.to_json(), trust=TRUST, now=NOW).signer == one.signer
+    (app_0, root), (app_1, _) = old.signature_chain, new.signature_chain
+    for wrong in (
+        replace(new, key_interface="v0"),
+        replace(old, key_interface="v1"),
+        replace(new, signature_chain=(app_0, root)),
+        replace(old, signature_chain=(app_1, root)),
+        replace(new, signature_chain=(root, app_1)),
+    ):
+        assert refused(lambda wrong=wrong: verify_gate(wrong, trust=TRUST, now=NOW)) == (
+            "key-provider-mismatch"
+        )
 
 
 def test_gate_without_a_kms_is_refused() -> None:

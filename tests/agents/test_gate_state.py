@@ -15,11 +15,12 @@ from typing import Any, cast
 import httpx
 import pytest
 from sqlalchemy import event
-from tests.gate_world import Enclave, World, granted, refused
+from tests.gate_world import GATE_APP, GATE_RECIPE, Enclave, World, granted, refused
 from tests.patience import PATIENCE_S
 
 from sealroom.codes import Code
 from sealroom.errors import GuestError
+from sealroom.keys import KeyInterface
 from sealroom.runtime.guest_agent import Quote
 from sealroom_agents.attestation import verify_gate
 from sealroom_agents.errors import GateError
@@ -29,6 +30,7 @@ from sealroom_agents.gate.audit import Head, verify
 from sealroom_agents.gate.root import IDENTITY_MAX_AGE_S
 from sealroom_agents.gate.service import CHALLENGE_LIFE_S
 from sealroom_agents.gate.sessions import Sessions
+from sealroom_agents.simulator import GuestAgent, Interfaces
 
 CALLERS = 8
 ROUNDS = 3
@@ -292,6 +294,45 @@ def test_a_gate_shows_no_identity_of_the_future(approved: World) -> None:
     identity = approved.identity()
     assert identity.issued <= approved.clock()
     verify_gate(identity, trust=approved.platform.trust(), now=approved.clock())
+
+
+@pytest.mark.anvil
+def test_a_gate_stays_the_same_on_a_host_whose_agent_is_newer_or_older(
+    approved: World, tmp_path: Path
+) -> None:
+    """AT-30: whoever upgrades a host's image, or sets it back, makes no other gate of it."""
+    before, own = approved.identity(), approved.socket
+    for interfaces in (Interfaces.V0, Interfaces.BOTH):
+        agent = GuestAgent(approved.platform, GATE_RECIPE, GATE_APP, interfaces=interfaces)
+        with agent.serve(tmp_path / "other.sock") as running:
+            approved.socket = running.path
+            approved.start_gate()
+            now = approved.identity()
+            assert (now.root_public_key, now.signer_key) == (before.root_public_key, before.signer_key)
+            assert now.signature_chain == before.signature_chain
+            small(approved).hello()
+    approved.socket = own
+    # An agent that served version 1 alone would end the gate, not change it.
+    agent = GuestAgent(approved.platform, GATE_RECIPE, GATE_APP, interfaces=Interfaces.V1)
+    with agent.serve(tmp_path / "other.sock") as running:
+        approved.socket = running.path
+        with pytest.raises(GateError) as caught:
+            approved.start_gate()
+    approved.socket = own
+    assert caught.value.code == "guest-agent-failed"
+
+
+@pytest.mark.anvil
+def test_keys_of_another_interface_are_another_gate_that_nobody_adopted(approved: World) -> None:
+    """AT-30: the operator may start it, and no owner's key leaves it."""
+    before = approved.identity()
+    approved.start_gate(keys=KeyInterface.V1)
+    now = approved.identity()
+    assert (now.key_interface, now.gate_root != before.gate_root) == ("v1", True)
+    assert now.signer != before.signer
+    assert now.kms_root == before.kms_root
+    verify_gate(now, trust=approved.platform.trust(), now=approved.clock())
+    refused(small(approved).ask(), "gate-not-registered")
 
 
 @pytest.mark.anvil

@@ -53,7 +53,7 @@ from sealroom.safetensors import Tensor, write
 from sealroom.sealed import WrapContext, reseal, seal
 from sealroom_agents.attestation.gpu import gpu_trust, walk_gpus
 from sealroom_agents.owner.folder import listing, pack
-from sealroom_agents.simulator import GuestAgent, SimulatedPlatform
+from sealroom_agents.simulator import GuestAgent, Interfaces, SimulatedPlatform
 from sealroom_agents.simulator.socket_server import AgentServer
 
 ACCOUNTS = {"A": "0x" + "a1" * 20, "B": "0x" + "b2" * 20}
@@ -77,6 +77,8 @@ class Room:
     agents: list[Any] = field(default_factory=list)
     gpus: int = 0
     """How many the machine has."""
+    interfaces: Interfaces = Interfaces.BOTH
+    """Versions of dstack's interface that its guest agent serves."""
     analysis_seconds: float = 10 * PATIENCE_S
     """After so many, the clock leaps although the analysis goes on."""
     report_keys: dict[str, KemPrivateKey] = field(default_factory=lambda: dict(REPORT_KEYS))
@@ -91,7 +93,8 @@ class Room:
             self.seal(recipe, letter)
         socket = self.folder / "guest.sock"
         gpus = self.platform.machine_gpus(self.gpus)
-        self.agents.append(GuestAgent(self.platform, recipe.compose, APP_ID, gpus=gpus).serve(socket))
+        agent = GuestAgent(self.platform, recipe.compose, APP_ID, gpus=gpus, interfaces=self.interfaces)
+        self.agents.append(agent.serve(socket))
         return [
             *(
                 sys.executable,
@@ -192,7 +195,9 @@ def room(tmp_path: Path, make_recipe: Callable[..., Recipe]) -> Iterator[Room]:
     server.server_close()
 
 
-def test_a_run_ends_in_an_envelope_that_holds(room: Room) -> None:
+@pytest.mark.parametrize("interfaces", Interfaces)
+def test_a_run_ends_in_an_envelope_that_holds(room: Room, interfaces: Interfaces) -> None:
+    room.interfaces = interfaces
     command = room.prepare(GOOD)
     status, phases, _ = room.run(command)
     assert [phase["phase"] for phase in phases] == [

@@ -16,6 +16,7 @@ from typing import Any
 from sealroom.encoding import canonical, sha256, to_hex
 from sealroom.errors import SealroomError
 from sealroom.key_release import GateIdentity
+from sealroom.keys import KeyInterface
 from sealroom.platform_policy import (
     ANY,
     BY_IMAGE,
@@ -192,6 +193,18 @@ def gates() -> Iterator[tuple[str, str, GateIdentity, PlatformPolicy, SimulatedP
         ({"quote": b""}, "quote-invalid"),
     ):
         yield str(change), code, replace(good, **change), policy, PLATFORM, 31337
+    newer = gate_answer(PLATFORM, issued=NOW, keys=KeyInterface.V1)
+    by_app, by_root = newer.signature_chain
+    for name, code, gate in (
+        ("keys of version 1", "", newer),
+        ("version 1 said to be 0", "key-provider-mismatch", replace(newer, key_interface="v0")),
+        ("version 0 said to be 1", "key-provider-mismatch", replace(good, key_interface="v1")),
+        ("a chain of both", "key-provider-mismatch",
+         replace(newer, signature_chain=(good.signature_chain[0], by_root))),
+        ("a chain the other way round", "key-provider-mismatch",
+         replace(newer, signature_chain=(by_root, by_app))),
+    ):  # fmt: skip
+        yield name, code, gate, policy, PLATFORM, 31337
     yield "another chain", "proposal-differs", good, policy, PLATFORM, 1337
     yield "no root", "platform-policy", good, policy, None, 31337
     yield "another root", "platform-policy", good, policy, OTHER, 31337
@@ -257,6 +270,10 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
         ([booted(b"\x66" * 32, new), new.encode(), root], None, NOW, {"code": "os-image-not-allowed"}),
         ([*good, old.encode()], None, NOW, {"code": "proposal-differs"}),
         ([gate, old.encode(), root], old, NOW, {"code": "proposal-differs"}),
+        *(([canonical({**json.loads(gate), "keyInterface": odd}), new.encode(), root], None, NOW,
+           {"code": "malformed"}) for odd in ("v0", "v2", "v1 ", "", None, 1, ["v1"])),
+        ([canonical({**json.loads(gate), "keyInterface": "v0", "version": 3}), new.encode(), root], None, NOW,
+         {"code": "unsupported-version"}),
         ([gate, root], None, NOW, {"code": "malformed"}),
         ([new.encode(), root], None, NOW, {"code": "malformed"}),
         ([gate, gate, root], None, NOW, {"code": "malformed"}),

@@ -384,6 +384,21 @@ def test_a_gate_identity_cannot_contradict_itself(change: dict[str, str]) -> Non
         GateIdentity.from_json({**value, **change})
 
 
+@pytest.mark.parametrize("said", ["v0", "v2", "V1", "", None, 1, True, ["v1"]])
+def test_only_version_1_of_dstacks_interface_is_named(said: object) -> None:
+    """AT-30: there is one way to write each identity, and an unknown one is refused."""
+    value = gate_identity().to_json()
+    assert "keyInterface" not in value
+    with pytest.raises(KeyReleaseError) as caught:
+        GateIdentity.from_json({**value, "keyInterface": said})
+    assert caught.value.code == "malformed"
+    named = replace(gate_identity(), key_interface="v1")
+    assert GateIdentity.from_json(named.to_json()) == named
+    with pytest.raises(KeyReleaseError) as caught:
+        check_kms_chain(named)
+    assert caught.value.code == "kms-chain-broken"
+
+
 def test_the_gate_s_report_data_binds_its_keys() -> None:
     identity = gate_identity()
     arguments: dict[str, Any] = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from sealroom.keys import (
     GATE_SIGNER_PATH,
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
+    KeyInterface,
     Secret,
     gate_root_key,
     generate_signer,
@@ -126,6 +128,28 @@ def test_a_known_dstack_signature_recovers_its_key() -> None:
     claim = keccak(b"signing:" + public_key33(key).hex().encode())
 
     assert _recover_compressed(claim, signature) == public_key33(app_key)
+
+
+def test_a_chain_of_version_1_leads_to_the_root_by_that_claim_alone() -> None:
+    """The claim is dstack's own vector (app key 1a2b…, domain "storage-encryption"); the KMS is ours."""
+    from eth_keys.datatypes import PrivateKey
+    from eth_utils.crypto import keccak
+
+    app = public_key33(bytes.fromhex("1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b"))
+    key = bytes.fromhex("03d962450a41748021c8b02787ac36ce642ff0ae25f4c55019eb527e1112cfd764")
+    by_app = bytes.fromhex(
+        "5b6193729ce7976ec67863f21692d4b98c69832698aae8e001a7d33a6f818b6e"
+        "46ca950725b6e90e8ca9bcf394abd03ce264bf9b7eec1e91693247f9dd53c26901"
+    )
+    by_root = PrivateKey(KMS_ROOT).sign_msg_hash(keccak(b"dstack-kms-issued:" + APP_ID + app)).to_bytes()
+    given: dict[str, Any] = {"purpose": "storage-encryption", "app_id": APP_ID}
+
+    def root(interface: KeyInterface, name: str, chain: tuple[bytes, bytes] = (by_app, by_root)) -> bytes:
+        return recover_kms_root(key, interface=interface, name=name, signature_chain=chain, **given)
+
+    assert root(KeyInterface.V1, "storage-encryption") == public_key33(KMS_ROOT)
+    assert root(KeyInterface.V1, "storage-encryptio") != public_key33(KMS_ROOT)
+    assert root(KeyInterface.V0, "storage-encryption") != public_key33(KMS_ROOT)
 
 
 def test_a_secret_shows_nothing_and_can_be_wiped() -> None:

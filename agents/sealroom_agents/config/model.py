@@ -186,6 +186,11 @@ class Gate(Section):
         option="--guest-agent",
         default=None,
     )
+    guest_keys: Literal["v0", "v1"] = setting(
+        "Which of dstack's interfaces the gate's keys come from. Another one makes another gate, which the "
+        "owners must adopt; v1 is in dstack from 0.6 on.",
+        option="--guest-keys", default="v0",
+    )  # fmt: skip
     boot_gates: tuple[str, ...] = setting(
         "A gate beside this one that a KMS may boot, by its app and compose hash; repeatable.",
         option="--boot-gate", default=(), metavar="APP:COMPOSE",

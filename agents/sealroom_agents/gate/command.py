@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import from_hex
+from sealroom.keys import KeyInterface
 from sealroom.platform_policy import SAFE
 from sealroom_agents.attestation import (
     INTEL,
@@ -121,7 +122,10 @@ def _serve(nodes: Chain, settings: Settings, platform: Path | None) -> None:
         finalized_floor=sessions.highest("finalized"),
     )
     reader.chain_id()
-    root = GateRoot(guest, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now)
+    root = GateRoot(
+        guest, chain_id=chain_id, trust=trust, collateral=collateral, policy=policy, clock=_now,
+        keys=KeyInterface(settings.guest_keys),
+    )  # fmt: skip
     sender = Transactor(
         nodes.urls,
         root.signer_key.reveal(),

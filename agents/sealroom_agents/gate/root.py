@@ -54,20 +54,25 @@ class GateRoot:
         collateral: CollateralSource,
         policy: PlatformPolicy,
         clock: Callable[[], int],
+        keys: KeyInterface = KeyInterface.V0,
     ) -> None:
-        """Fetch the keys, quote, and verify the own quote. Raises `GateError`, `AttestationError`, and
-        `ConfigurationError` `platform-policy` when the keys come from another KMS than the policy's."""
+        """Fetch the keys, quote, and verify the own quote. keys: dstack's interface that they come from. It
+        is never chosen by what the agent has: each gives another gate.
+
+        Raises `GateError`, `AttestationError`, and `ConfigurationError` `platform-policy` when the keys come
+        from another KMS than the policy's."""
         self._guest = guest
         self._chain_id = chain_id
         self._trust = trust
         self._collateral = collateral
         self._clock = clock
+        self._keys = keys
         self._quoting = threading.Lock()
         try:
             info = guest.info()
             self._app_id, self._compose_hash = info.app_id, info.compose_hash
-            signer = guest.key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, KeyInterface.V0)
-            root = guest.key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE, KeyInterface.V0)
+            signer = guest.key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, keys)
+            root = guest.key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE, keys)
             self._signer_key = signer.key
             self.signing_key: SigningKey = SigningKey(self._signer_key.reveal())
             self.root_key: KemPrivateKey = gate_root_key(root.key.reveal(), chain_id)
@@ -77,6 +82,7 @@ class GateRoot:
             self._chain = signer.signature_chain
             self._kms_root = recover_kms_root(
                 self._signer_public,
+                interface=keys,
                 name=GATE_SIGNER_PATH,
                 purpose=GATE_SIGNER_PURPOSE,
                 app_id=self._app_id,
@@ -188,4 +194,5 @@ class GateRoot:
             event_log=found.event_log,
             collateral=self._collateral.fetch(found.quote),
             issued=self._clock(),
+            key_interface=self._keys.value,
         )

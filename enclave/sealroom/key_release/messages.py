@@ -8,6 +8,7 @@ lower-case hex digits; hashes, keys and evidence are raw bytes. Spec: `enclave/s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -18,7 +19,7 @@ from sealroom.errors import FormatError, KeyMaterialError, KeyReleaseError, Seal
 from sealroom.gpu_demand import DemandMember, GpuDemand
 from sealroom.gpu_rules import NO_GPU
 from sealroom.guarantee import GUARANTEE
-from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, address_of_public
+from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE, KeyInterface, address_of_public
 from sealroom.model import Record
 from sealroom.model.base import AtMost
 from sealroom.model.kinds import (
@@ -61,6 +62,8 @@ MAX_CONSORTIA = 256
 """Most consortia that a watcher reports in one message."""
 WATCH_VERSION = 2
 """Version of the watcher's heartbeat; no other is read."""
+
+KEY_INTERFACE = re.compile("|".join(KeyInterface))
 
 ChainId = Annotated[int, UInt(64, low=1)]
 KemKey = Annotated[bytes, Base64(KEM_PUBLIC_SIZE, KEM_PUBLIC_SIZE)]
@@ -148,6 +151,9 @@ class GateIdentity(Message, what="gate identity"):
     """Intel's collateral for the quote, in dcap-qvl's JSON form."""
     issued: Seconds
     """When the quote was made, unix seconds."""
+    key_interface: Annotated[str, Text(2, KEY_INTERFACE)] = KeyInterface.V0.value
+    """Which of dstack's guest interfaces both keys come from: in JSON only where it is `v1`. So who knows the
+    other alone reads all other identities, and refuses these."""
 
     @property
     def gate_root(self) -> bytes:
@@ -175,7 +181,10 @@ class GateIdentity(Message, what="gate identity"):
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as JSON, with the two that derive from them."""
-        return super().to_json() | {"gateRoot": to_hex(self.gate_root), "signer": self.signer}
+        told = super().to_json() | {"gateRoot": to_hex(self.gate_root), "signer": self.signer}
+        if self.key_interface == KeyInterface.V0:
+            del told["keyInterface"]
+        return told
 
     @classmethod
     def from_json(
@@ -188,15 +197,19 @@ class GateIdentity(Message, what="gate identity"):
     ) -> Self:
         """Read strictly what `to_json` writes. Derived fields must equal what they derive from."""
         what = what or cls.what
-        stated = {}
+        stated, needless = {}, False
         if isinstance(value, dict):
             value = dict(value)
             stated = {name: value.pop(name) for name in ("gateRoot", "signer") if name in value}
+            needless = value.get("keyInterface") == KeyInterface.V0
+            value = {"keyInterface": KeyInterface.V0.value} | value
         # The version is read first: one that this code does not know may lack anything.
         identity = super().from_json(value, error=error, code=code, what=what)
         for name in ("gateRoot", "signer"):
             if name not in stated:
                 raise error(code, f"{what} lacks {name}")
+        if needless:
+            raise error(code, f"{what} has keyInterface that says what is so without it")
         if stated["gateRoot"] != to_hex(identity.gate_root):
             raise error(code, f"{what} has a gateRoot that is not the digest of rootPublicKey")
         if stated["signer"] != identity.signer:

@@ -24,6 +24,7 @@ from sealroom.keys import (
     GATE_SIGNER_PATH,
     GATE_SIGNER_PURPOSE,
     KemPrivateKey,
+    KeyInterface,
     Secret,
     SigningKey,
     hpke_open,
@@ -53,13 +54,15 @@ def gate_report_data(
 
 
 def check_kms_chain(identity: GateIdentity) -> None:
-    """Check that the KMS root key vouches for the gate's signer key. Raises `kms-chain-broken`.
+    """Check that the KMS root key vouches for the gate's signer key, by a claim of the one interface that the
+    identity names. Raises `kms-chain-broken`.
 
     Owners compare the KMS root key itself with the one they trust: any chain leads to *some* root.
     """
     try:
         root = recover_kms_root(
             identity.signer_key,
+            interface=KeyInterface(identity.key_interface),
             name=GATE_SIGNER_PATH,
             purpose=GATE_SIGNER_PURPOSE,
             app_id=identity.app_id,

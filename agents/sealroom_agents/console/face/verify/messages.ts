@@ -150,6 +150,8 @@ export interface GateIdentity {
   eventLog: string;
   collateral: JsonObject;
   issued: bigint;
+  /** Which of dstack's interfaces both keys come from: "v1", or `null` for the other. */
+  keyInterface: string | null;
 }
 
 const IDENTITY = record<GateIdentity>(
@@ -166,10 +168,13 @@ const IDENTITY = record<GateIdentity>(
     eventLog: text(MAX_EVENT_LOG),
     collateral: JSON_OBJECT,
     issued: U64,
+    // Left out by who has them from version 0.
+    keyInterface: text(2, /^v1$/) as Kind<string | null>,
   },
   {
     what: "gate identity",
     version: VERSION,
+    optional: ["keyInterface"],
     fault: ({ signatureChain, signerKey }) => {
       if (signatureChain.length !== 2) return "has signatureChain without two signatures";
       try {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The release protocol between enclave and gate: its hashes and signatures. Twin of `sealroom.key_release.protocol`.
 import type { Bytes, Hex } from "../base/bytes.ts";
-import { concat, hex, lp, unhex, utf8 } from "../base/bytes.ts";
+import { bigEndian, concat, hex, lp, unhex, utf8 } from "../base/bytes.ts";
 import { canonical } from "../base/encoding.ts";
 import { keccak, recoverCompressed, sha256, sha512 } from "../base/hashes.ts";
 import type { Challenge, Gate, Grant, Hello } from "./messages.ts";
@@ -10,6 +10,18 @@ import { Refusal, refuse } from "../base/refusal.ts";
 import { challengeDigest, requireSigner } from "./typed.ts";
 
 const GATE_SIGNER_PURPOSE = "sealroom-gate";
+const GATE_SIGNER_PATH = "sealroom/v1/gate-signer";
+
+/** What the app's key signs of the gate's signer key, by the one interface of dstack that the identity names. */
+const keyClaim = (gate: Gate): Bytes =>
+  gate.keyInterface === null
+    ? utf8(`${GATE_SIGNER_PURPOSE}:${gate.signerKey.slice(2)}`)
+    : concat(
+        ...[utf8("dstack-guest-v1-key-claim"), utf8("secp256k1"), utf8(GATE_SIGNER_PATH), unhex(gate.signerKey)].flatMap((part) => [
+          bigEndian(BigInt(part.length), 4),
+          part,
+        ]),
+      );
 
 /** T0, 64 bytes: all that was said before the evidence. */
 export const transcript = (hello: Hello, challenge: Challenge): Hex => {
@@ -53,8 +65,7 @@ export const checkKmsChain = (gate: Gate): void => {
   let root: Hex;
   try {
     const [byApp = "0x", byRoot = "0x"] = gate.signatureChain;
-    const claim = keccak(utf8(`${GATE_SIGNER_PURPOSE}:${gate.signerKey.slice(2)}`));
-    const app = recoverCompressed(claim, unhex(byApp));
+    const app = recoverCompressed(keccak(keyClaim(gate)), unhex(byApp));
     root = hex(recoverCompressed(keccak(concat(utf8("dstack-kms-issued:"), unhex(gate.appId), app)), unhex(byRoot)));
   } catch (error) {
     if (error instanceof Refusal) return refuse("kms-chain-broken", `the gate's signature chain: ${error.message}`);
