@@ -9,7 +9,7 @@ export SOLCX_BINARY_PATH := $(VENV)/solc
 
 CONTRACTS = $(wildcard contracts/*.sol)
 FORGE_TESTS = $(wildcard tests/contracts/*.t.sol)
-.PHONY: help setup demo room study test contracts-test prove slither mutate lint lint-python lint-face lint-contracts ape-build format face abi docs release bench fuzz clean
+.PHONY: help setup demo room study test contracts-test prove slither mutate lint lint-python lint-face lint-contracts ape-build format face abi docs images release bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ docs: setup ## write the generated pages: reference, licences, and the tables of
 
 release: setup ## write what checks deployed contracts against their sources, and prove it (ARGS="--check …")
 	@.ci/release $(ARGS)
+
+images: setup ## build the images of enclave and gate, and the file of a release (ARGS="--twice enclave")
+	@.ci/images $(ARGS)
 
 bench: setup ## measure, and print ratios
 	@$(VENV)/bin/python -m tests.bench $(ARGS)

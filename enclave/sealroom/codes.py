@@ -880,6 +880,14 @@ class Code(StrEnum):
     )
     CARD_MISSING = _command("card-missing", "There is no study card: write one with sealroom card.")
     STUDY_NAME = _command("study-name", "The name of a folder cannot be a study's.")
+    IMAGE_MALFORMED = _command(
+        "image-malformed", "The file is no image in the OCI layout, or lacks bytes that it names."
+    )
+    IMAGE_DIFFERS = _command("image-differs", "The image is another than recipe or release name.")
+    IMAGE_UNRELEASED = _command(
+        "image-unreleased", "No release names an image for this: nothing could be pulled by its digest."
+    )
+    RELEASE_MALFORMED = _command("release-malformed", "The file of a release is not what its format says.")
     DATASET_NOT_IN_RECIPE = _command("dataset-not-in-recipe", "The recipe reads no such dataset.")
     DATASET_MISSING = _command("dataset-missing", "A dataset that the recipe reads has no registration.")
     COLUMNS_DIFFER = _command(

@@ -209,7 +209,7 @@ def test_transcript(path: Path, sitting: Path) -> None:
 
 # --- help ----------------------------------------------------------------------------------------
 
-GROUPS = ("config", "db", "drill", "govern", "key", "policy", "room", "simulate", "study", "token")
+GROUPS = ("config", "db", "drill", "govern", "image", "key", "policy", "room", "simulate", "study", "token")
 """Commands whose own commands have the options."""
 
 

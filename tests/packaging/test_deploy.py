@@ -29,6 +29,7 @@ from sealroom_agents.host import read_token
 from sealroom_agents.up.plan import DRAIN_MARGIN_S
 from tests.packaging.test_dependencies import EXTRAS
 from tests.packaging.test_enclave_image import pinned
+from tests.releases import minted_release
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "agents" / "deploy"
@@ -106,7 +107,7 @@ def test_the_services_are_processes_without_privileges_or_the_host() -> None:
         assert understood(service["command"]) == name
         assert service["user"] == USER  # without capabilities root cannot write what is another's
     for name, service in GATE["services"].items():
-        assert re.search(r"@sha256:[0-9a-f]{64}$", service["image"]), name
+        assert service["image"] == "AGENTS_IMAGE", name  # render's word, for one by its digest
 
 
 @pytest.mark.parametrize("whole", [COMPOSE, GATE], ids=["agents", "gate"])
@@ -171,8 +172,10 @@ def test_the_environment_of_services_and_units_is_one_of_the_configuration(
 
 def test_the_image_s_user_is_the_one_that_the_services_run_as() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
-    assert f"USER {USER}" in dockerfile and f"--uid {USER.partition(':')[0]} " in dockerfile
+    assert f"USER {USER}" in dockerfile and f"sealroom:x:{USER}::/data:" in dockerfile
     assert "WORKDIR /data" in dockerfile  # a new volume there is that user's
+    uid, gid = USER.split(":")
+    assert f"install --directory --owner {uid} --group {gid} --mode 0700 /data" in dockerfile
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
@@ -230,25 +233,50 @@ def test_the_files_that_processes_read_are_configurations() -> None:
     assert str(gate.watch_token_file) == "/run/secrets/watch-token"
 
 
-def test_the_app_compose_of_the_gate_is_the_same_bytes_each_time_and_shows_nothing() -> None:
-    def rendered() -> tuple[bytes, str]:
-        done = subprocess.run(
-            [sys.executable, str(DEPLOY / "gate" / "render")], capture_output=True, check=True, timeout=300
-        )
-        return done.stdout, done.stderr.decode().strip()
+def render(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, str(DEPLOY / "gate" / "render"), *words], capture_output=True, timeout=300
+    )
 
-    data, told = rendered()
-    assert rendered() == (data, told) and told == "0x" + hashlib.sha256(data).hexdigest()
+
+def test_the_app_compose_of_the_gate_is_the_same_bytes_each_time_and_shows_nothing(tmp_path: Path) -> None:
+    """OP-03: what the file says is what is measured, but for the image, which is a release's."""
+    image = f"ghcr.io/sealroom/agents@sha256:{'1a' * 32}"
+    done, again = render("--image", image), render("--image", image)
+    data, told = done.stdout, done.stderr.decode().strip()
+    assert (again.stdout, again.stderr) == (data, done.stderr)
+    assert told == "0x" + hashlib.sha256(data).hexdigest()
     whole = json.loads(data)
-    assert whole["docker_compose_file"] == (DEPLOY / "gate" / "docker-compose.yaml").read_text()
+    readable = (DEPLOY / "gate" / "docker-compose.yaml").read_text()
+    assert whole["docker_compose_file"] == readable.replace("image: AGENTS_IMAGE", f"image: {image}")
+    composed = yaml.safe_load(whole["docker_compose_file"])
+    assert {each["image"] for each in composed["services"].values()} == {image}
     assert whole["allowed_envs"] == ["WATCH_TOKEN"]
     assert [whole[name] for name in ("public_logs", "public_sysinfo", "public_tcbinfo")] == [False] * 3
     assert whole["kms_enabled"] is True and whole["secure_time"] is True
 
+    release = tmp_path / "release.json"
+    release.write_bytes(minted_release(digest="1a" * 32).encode())
+    assert render("--release", str(release)).stdout == data
+
+
+def test_the_gate_is_rendered_with_no_image_but_one_by_its_digest(tmp_path: Path) -> None:
+    """Where no release is, and for a tag, a digest of zeros, and a file that is no release."""
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    for words, error in (
+        (("--release", str(tmp_path / "none.json")), "no image of this version was published"),
+        (("--release", str(other)), "is no file of a release"),
+        (("--image", "ghcr.io/sealroom/agents:latest"), "is no image by its digest"),
+        (("--image", f"ghcr.io/sealroom/agents@sha256:{'0' * 64}"), "is no image by its digest"),
+    ):
+        done = render(*words)
+        assert done.returncode == 1 and done.stdout == b"" and error in done.stderr.decode()
+
 
 def test_the_image_has_the_base_of_the_enclaves_and_the_versions_that_the_tests_run_with() -> None:
     def base(path: Path) -> list[str]:
-        return re.findall(r"^FROM (\S+)$", path.read_text(), re.MULTILINE)
+        return re.findall(r"^ARG BASE=(\S+)$", path.read_text(), re.MULTILINE)
 
     assert base(DEPLOY / "Dockerfile") == base(ROOT / "enclave" / "Dockerfile")
     tested, locked = dict(pinned(".")), dict(pinned("agents/deploy"))

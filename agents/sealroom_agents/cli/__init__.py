@@ -128,6 +128,9 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "room", f"{_HERE}.local.command:command", "join, approve and revoke in a room on one machine"
             ),
+            Entry(
+                "image", f"{_HERE}.cli.image:image", "the digest of an image on disk, and those of a release"
+            ),
             Entry("drill", f"{_HERE}.local.drill:command", "measure a revocation in a local room"),
             Entry("doctor", f"{_HERE}.doctor.command:command", "say what is wrong, and what to do"),
             Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),

@@ -11,6 +11,7 @@ from sealroom.model import Study
 from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom.recipe import Recipe
 from sealroom.schema import schema_hash
+from sealroom_agents.chains import LOCAL_CHAIN_IDS
 from sealroom_agents.console.changes import Change, Doubt, Row, desk, voters
 from sealroom_agents.console.display import plain, short
 from sealroom_agents.console.tasks import left
@@ -19,6 +20,7 @@ from sealroom_agents.governance.acts import Call
 from sealroom_agents.governance.drafting import terms_of
 from sealroom_agents.governance.words import proposed
 from sealroom_agents.index import Portrait
+from sealroom_agents.released import is_local
 from sealroom_agents.studies.checking import queries, scripts
 from sealroom_agents.studies.checking.findings import Findings
 from sealroom_agents.studies.checking.sizes import sizes
@@ -88,6 +90,8 @@ def _doubts(
     portrait: Portrait, recipe: Recipe, content: Study, datasets: list[DatasetRecord], now: float
 ) -> Iterator[Doubt]:
     view = portrait.facts.view
+    if is_local(recipe.image) and view.chain_id not in LOCAL_CHAIN_IDS:
+        yield Doubt(True, "The recipe names no image that a machine could run: it is for local rooms.")
     for one in datasets:
         rest = left(one)
         if rest < recipe.epsilon_micro:

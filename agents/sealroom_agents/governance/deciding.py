@@ -26,6 +26,7 @@ from sealroom_agents.governance.files import (
 from sealroom_agents.governance.proposals import SILENCE_S, Content, find, last_pinned, outlook
 from sealroom_agents.governance.voting import open_one, put_forward, vote_for
 from sealroom_agents.governance.words import Lines
+from sealroom_agents.released import require_for_chain
 
 
 def propose(
@@ -47,6 +48,7 @@ def propose(
     from sealroom_agents.owner.registration import registration_in
 
     read = drafting.read_recipe(recipe)
+    require_for_chain(read.image, desk.node.chain_id)
     at = desk.standing
     if registrations:
         given = drafting.match(read, [registration_in(path) for path in registrations])
