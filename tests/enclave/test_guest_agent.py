@@ -187,16 +187,7 @@ def http(status: int, body: bytes, *, length: int | None = None) -> bytes:
     return f"HTTP/1.1 {status} X\r\nContent-Length: {size}\r\n\r\n".encode() + body
 
 
-OLD_INFO = http(
-    200,
-    json.dumps(
-        {
-            "app_id": APP_ID.hex(),
-            "compose_hash": sha256(COMPOSE).hex(),
-            "tcb_info": json.dumps({"app_compose": COMPOSE.decode()}),
-        }
-    ).encode(),
-)
+OLD_INFO = http(200, json.dumps(GuestAgent(PLATFORM, COMPOSE, APP_ID).info({})).encode())
 
 
 @pytest.mark.parametrize("page", [NO_PAGE, NO_ROUTE, b"", b"[]", b'{"error":"no such page"}'])
@@ -339,6 +330,35 @@ def test_what_is_no_attestation_of_ours_is_refused(tmp_path: Path, answer: bytes
     with scripted as guest, pytest.raises(GuestError, match="v1/Attest") as caught:
         guest.quote(REPORT_DATA)
     assert caught.value.code == "guest-agent-failed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(500, b'{"error":"no"}'),
+        http(200, b"[]"),
+        http(200, b"{}"),
+        http(200, b"{}" + b" " * 5_000_000),
+        http(200, b'{"quote":"00","event_log":"[]","report_data":"00"}'),
+        http(200, b'{"quote":"","event_log":"[]","report_data":"' + REPORT_DATA.hex().encode() + b'"}'),
+        http(
+            200,
+            b'{"quote":"00","quote":"01","event_log":"[]","report_data":"'
+            + REPORT_DATA.hex().encode()
+            + b'"}',
+        ),
+        http(200, b'{"quote":7,"event_log":"[]","report_data":"' + REPORT_DATA.hex().encode() + b'"}'),
+        b"HTTP/1.1 302 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=range(9),
+)
+def test_what_is_no_quote_of_version_0_is_refused(tmp_path: Path, answer: bytes) -> None:
+    """AT-03, AT-22: dstack's own client reads it, over our exchange: bounded, strict, led nowhere."""
+    scripted = Scripted(tmp_path, {"v1/Version": http(404, NO_PAGE), "GetQuote": answer})
+    with scripted as guest, pytest.raises(GuestError, match="GetQuote") as caught:
+        guest.quote(REPORT_DATA)
+    assert caught.value.code == "guest-agent-failed"
+    assert scripted.asked == ["v1/Version", "GetQuote"]
 
 
 @pytest.mark.parametrize(

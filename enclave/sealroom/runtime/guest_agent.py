@@ -22,11 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+from dstack_sdk import DstackClient
+
 from sealroom.codes import Code
 from sealroom.encoding import Fields, from_hex, sha256, strict_json
 from sealroom.errors import FormatError, GuestError, KeyMaterialError
 from sealroom.key_release.messages import MAX_EVENT_LOG, MAX_GPU_EVIDENCE, MAX_QUOTE
 from sealroom.keys import SIGNATURE_SIZE, KeyInterface, Secret, public_key33
+from sealroom.runtime import guest_sdk
 from sealroom.runtime.guest_rpc import ask
 from sealroom.runtime.versioned import MAX_BYTES, read_attestation
 
@@ -58,6 +62,8 @@ MAX_BUNDLES = 8
 NVATTEST = ("nvidia", "nvidia-nvattest-collect-evidence-json-v1")
 """Vendor and format of the one bundle of GPU evidence that is taken."""
 
+_NO_ANSWER = (OSError, ValueError, FormatError, httpx.HTTPError)
+"""What asking and reading raise."""
 NO_SUCH_METHOD = "Service not found"
 """How the error begins with which a served interface answers for a method that it lacks."""
 
@@ -100,6 +106,7 @@ class Guest:
         self._socket = socket
         self._probing = threading.Lock()
         self._has_version_1: bool | None = None
+        self._client: DstackClient | None = None
 
     @classmethod
     def connect(
@@ -132,15 +139,20 @@ class Guest:
 
         Raises `GuestError` ("guest-agent-failed", "compose-hash-mismatch").
         """
-        method = "v1/Info" if self.has_version_1() else "Info"
-        said = self._asked(method, {}, limit=MAX_INFO_BODY)
         try:
-            app_id, stated = _hex(said, "app_id", 20), _hex(said, "compose_hash", 32)
-            if method == "Info":
-                inner = said.text("tcb_info", limit=MAX_INFO_BODY).encode()
-                said = Fields(strict_json(inner, MAX_INFO_BODY), "tcb_info")
-            compose = said.text("app_compose", limit=MAX_COMPOSE).encode()
-        except (ValueError, FormatError) as error:
+            if self.has_version_1():
+                method = "v1/Info"
+                said = self._asked(method, {}, limit=MAX_INFO_BODY)
+                app_id, stated = _hex(said, "app_id", 20), _hex(said, "compose_hash", 32)
+                compose = said.text("app_compose", limit=MAX_COMPOSE).encode()
+            else:
+                method = "Info"
+                info = self._version_0().info()
+                app_id, stated = _hexed(info.app_id, 20), _hexed(info.compose_hash, 32)
+                compose = info.tcb_info.app_compose.encode()
+            if len(compose) > MAX_COMPOSE:
+                raise ValueError("the recipe is longer than recipes are")
+        except _NO_ANSWER as error:
             raise _failed(method, error) from error
         if sha256(compose) != stated:
             raise GuestError(
@@ -150,23 +162,22 @@ class Guest:
 
     def quote(self, report_data: bytes) -> Quote:
         """Have the hardware vouch for 64 bytes. Raises `GuestError` ("guest-agent-failed")."""
-        request = {"report_data": report_data.hex()}
         first = self.has_version_1()
         method = "v1/Attest" if first else "GetQuote"
-        said = self._asked(method, request, limit=MAX_ATTEST_BODY if first else MAX_QUOTE_BODY)
         try:
             if first:
+                said = self._asked(method, {"report_data": report_data.hex()}, limit=MAX_ATTEST_BODY)
                 found = read_attestation(_bytes(said, "attestation", MAX_BYTES))
                 quote, event_log, bound = found.quote, found.event_log, found.report_data
             else:
-                quote = _bytes(said, "quote", MAX_QUOTE)
-                event_log = said.text("event_log", limit=MAX_EVENT_LOG)
-                bound = _hex(said, "report_data", REPORT_DATA_SIZE)
+                given = self._version_0().get_quote(report_data)
+                quote, event_log = _hexed(given.quote, len(given.quote) // 2), given.event_log
+                bound = _hexed(given.report_data, REPORT_DATA_SIZE)
             if bound != report_data.ljust(REPORT_DATA_SIZE, b"\0"):
                 raise ValueError("the quote is for other report data")
             if not 0 < len(quote) <= MAX_QUOTE or len(event_log) > MAX_EVENT_LOG:
                 raise ValueError("there is no quote, or more than a gate reads")
-        except (ValueError, FormatError) as error:
+        except _NO_ANSWER as error:
             raise _failed(method, error) from error
         return Quote(quote=quote, event_log=event_log)
 
@@ -196,19 +207,22 @@ class Guest:
         purpose: what version 0 signs beside the public key; version 1 signs the name.
         Raises `GuestError` ("guest-agent-failed").
         """
-        if interface is KeyInterface.V1:
-            method, request = "v1/GetKey", {"domain": name, "algorithm": "secp256k1"}
-        else:
-            method = "GetKey"
-            request = {"path": name, "purpose": purpose, "algorithm": "secp256k1"}
-        said = self._asked(method, request, limit=MAX_BODY)
+        method = "v1/GetKey" if interface is KeyInterface.V1 else "GetKey"
         try:
-            key = Secret(_hex(said, "key", 32))
-            chain = [_hexed(one, SIGNATURE_SIZE) for one in said.array("signature_chain", limit=2)]
-            public = public_key33(key.reveal())
-            if interface is KeyInterface.V1 and _hex(said, "public_key", len(public)) != public:
-                raise ValueError("the public key is another key's")
-            by_app, by_root = chain
+            if interface is KeyInterface.V1:
+                said = self._asked(method, {"domain": name, "algorithm": "secp256k1"}, limit=MAX_BODY)
+                key = Secret(_hex(said, "key", 32))
+                chain = said.array("signature_chain", limit=2)
+                public = public_key33(key.reveal())
+                if _hex(said, "public_key", len(public)) != public:
+                    raise ValueError("the public key is another key's")
+            else:
+                given = self._version_0().get_key(name, purpose)
+                key, chain = Secret(_hexed(given.key, 32)), given.signature_chain
+                public_key33(key.reveal())  # it is one
+            by_app, by_root = (_hexed(one, SIGNATURE_SIZE) for one in chain)
+        except (OSError, httpx.HTTPError) as error:
+            raise _failed(method, error) from None
         except (ValueError, FormatError, KeyMaterialError):
             # What was wrong is not told on: its text could hold what stands in the answer.
             raise _failed(method, None) from None
@@ -233,6 +247,15 @@ class Guest:
         except (OSError, ValueError, FormatError) as error:
             raise _failed(method, error) from error
         return True
+
+    def _version_0(self) -> DstackClient:
+        """dstack's client. Raises `OSError`."""
+        with self._probing:
+            if self._client is None:
+                self._client = guest_sdk.client(
+                    self._socket, {"Info": MAX_INFO_BODY, "GetQuote": MAX_QUOTE_BODY, "GetKey": MAX_BODY}
+                )
+            return self._client
 
     def _asked(self, method: str, request: Mapping[str, Any], *, limit: int) -> Fields:
         try:

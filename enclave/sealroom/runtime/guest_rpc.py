@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One question to dstack's guest agent and its answer: HTTP over a unix socket, bounded and timed.
 
-dstack's own client is not used: it reads answers of any length, waits anew after each byte, and takes the
-endpoint of a variable of the environment over the one that it is given.
+Version 1 is asked by this alone; version 0 by dstack's own client over it (`guest_sdk`).
 """
 
 from __future__ import annotations
