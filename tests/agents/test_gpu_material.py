@@ -140,7 +140,9 @@ def test_the_manifest_that_was_fetched_last_counts_if_it_was_lately_enough() -> 
     right = Fetched(VBIOS_XML, NOW - DAY)
     assert walk({VBIOS_RIM: [right, wrong]}, rim_age_s=DAY).state is State.VBIOS_MATCHED
     assert code(walk({VBIOS_RIM: [right, wrong]}, rim_age_s=DAY - 1)) == "gpu-rim-stale"
-    assert code(walk({VBIOS_RIM: [Fetched(VBIOS_XML, NOW + 1)]})) == "gpu-rim-stale", "fetched tomorrow"
+    assert code(walk({VBIOS_RIM: [Fetched(VBIOS_XML, NOW + 301)]})) == "gpu-rim-stale", "fetched tomorrow"
+    meanwhile = walk({VBIOS_RIM: [Fetched(VBIOS_XML, NOW + 300)]}, rim_age_s=DAY)
+    assert meanwhile.used.rims[VBIOS_RIM] == (Fetched(VBIOS_XML, NOW),), "while somebody decided"
     assert code(walk({VBIOS_RIM: [Fetched(VBIOS_XML, NOW - 401 * DAY)]})) == "gpu-rim-expired"
 
 
@@ -574,5 +576,9 @@ def test_a_folder_is_read_again_when_a_file_in_it_changed_and_only_then(tmp_path
     assert second.answers == ANSWERS[:1] and kept.read() is second
     os.utime(rims / f"{VBIOS_RIM}.xml", (NOW + 1, NOW + 1))
     assert kept.read().rims[VBIOS_RIM] == [Fetched(VBIOS_XML, NOW + 1)]
+    third = kept.read()
+    (answers / ".2.der.tmp").write_bytes(b"half an answer")
+    (rims / "README").write_bytes(b"not a manifest")
+    assert kept.read() is third, "what counts is the same"
     (answers / "1.der").unlink()
     assert not kept.read().answers

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sealroom_agents.attestation import INTEL
 from sealroom_agents.attestation.gpu import (
     Fetched,
     Material,
+    MaterialFolder,
     State,
     Terms,
     Trust,
@@ -189,6 +191,31 @@ def test_bad_twins_are_refused(changes: dict[str, Any], expected: str) -> None:
     found = walk(PLATFORM.gpus.machine("machine-1", 1, **changes))
     # Without a manifest of theirs nothing is matched, so the older ones break at what owners ask.
     assert code(found) == expected
+
+
+def test_a_platform_that_is_opened_a_year_later_has_fresh_manifests_and_answers(tmp_path: Path) -> None:
+    """GP-07: each simulated machine opens it when it boots, so a room that lives on has them for its runs."""
+    SimulatedPlatform.create(tmp_path / "p", seed=SEED)
+    rims, answers = tmp_path / "p" / "gpu" / "rims", tmp_path / "p" / "gpu" / "ocsp"
+    folder, now = MaterialFolder(rims, answers), int(time.time())
+    long_ago = now - 365 * 86_400
+    for path, answer in zip(
+        sorted(answers.iterdir()), PLATFORM.gpus.answers(PLATFORM.machine_gpus(8), long_ago), strict=True
+    ):
+        path.write_bytes(answer)
+    for path in rims.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    evidence = encode_evidence(PLATFORM.machine_gpus(2), NONCE)
+
+    def look() -> Walk:
+        return walk_gpus(
+            evidence, nonce=NONCE, now=int(time.time()), material=folder.read(), terms=Terms.under(RULES),
+            trust=trust(),
+        )  # fmt: skip
+
+    assert code(look()) == "gpu-rim-stale"
+    SimulatedPlatform.open(tmp_path / "p")
+    assert look().state is State.FULLY_MATCHED
 
 
 def test_the_command_runs_a_machine_with_gpus(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealroom.codes import Code
-from sealroom_agents.attestation.gpu.ocsp import MAX_ANSWER_BYTES
+from sealroom_agents.attestation.gpu.ocsp import MAX_ANSWER_BYTES, SKEW_S
 from sealroom_agents.attestation.gpu.rim import MAX_RIM_BYTES
 from sealroom_agents.errors import AttestationError
 
@@ -23,6 +23,7 @@ RIM_NAME = "NV_GPU_[A-Z0-9_.]{1,80}"
 """What a manifest is called."""
 
 _RIM_FILE = re.compile(rf"({RIM_NAME})(?:@([0-9]{{1,12}}))?\.xml")
+_ANSWER_FILE = re.compile(r"[^.].*\.der", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ class Material:
     def rim(self, name: str, *, now: int, max_age_s: int | None) -> tuple[bytes, int] | None:
         """The manifest of this name that was fetched last, and when; `None` where there is none.
 
-        Raises `AttestationError` `gpu-rim-stale` where it was fetched more than `max_age_s` seconds ago, or
-        later than now.
+        One that was fetched while somebody decided, a moment later than the moment of the decision, counts as
+        fetched then. Raises `AttestationError` `gpu-rim-stale` where it was fetched more than `max_age_s`
+        seconds ago, or later than that.
         """
         found = [(now if one.at is None else one.at, one.data) for one in self.rims.get(name, ())]
         if not found:
             return None
         at, data = max(found, key=lambda one: one[0])
+        if now < at <= now + SKEW_S:
+            at = now
         if at > now or (max_age_s is not None and now - at > max_age_s):
             raise AttestationError(
                 Code.GPU_RIM_STALE,
@@ -68,11 +72,11 @@ def load_material(rims: Path | None, answers: Path | None, *, by_file_time: bool
     `by_file_time`: a `NAME.xml` counts as fetched when its file was written, instead of now.
     """
     found: dict[str, list[Fetched]] = {}
-    for path in _files(rims):
+    for path in _files(rims, _RIM_FILE):
         if match := _RIM_FILE.fullmatch(path.name):
             at = int(match[2]) if match[2] else int(path.stat().st_mtime) if by_file_time else None
             found.setdefault(match[1], []).append(Fetched(_read(path, MAX_RIM_BYTES), at))
-    said = [_read(path, MAX_ANSWER_BYTES) for path in _files(answers) if path.suffix == ".der"]
+    said = [_read(path, MAX_ANSWER_BYTES) for path in _files(answers, _ANSWER_FILE)]
     return Material(found, said)
 
 
@@ -89,7 +93,7 @@ class MaterialFolder:
     def read(self) -> Material:
         """What lies there now. Raises `OSError`."""
         # A file that changes between the look and the reading is read again next time.
-        seen = [_look(folder) for folder in (self._rims, self._answers)]
+        seen = _look(self._rims, _RIM_FILE), _look(self._answers, _ANSWER_FILE)
         kept = self._kept
         if kept is None or kept[0] != seen:
             kept = seen, load_material(self._rims, self._answers, by_file_time=True)
@@ -97,13 +101,17 @@ class MaterialFolder:
         return kept[1]
 
 
-def _look(folder: Path) -> list[tuple[str, int, int, int]]:
-    found = [(path.name, path.stat()) for path in _files(folder)]
+def _look(folder: Path, names: re.Pattern[str]) -> list[tuple[str, int, int, int]]:
+    found = [(path.name, path.stat()) for path in _files(folder, names)]
     return [(name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found]
 
 
-def _files(folder: Path | None) -> list[Path]:
-    return [] if folder is None else sorted(path for path in folder.iterdir() if path.is_file())[:MAX_FILES]
+def _files(folder: Path | None, names: re.Pattern[str]) -> list[Path]:
+    """The files that count. Others, such as one that is being written, may come and go."""
+    if folder is None:
+        return []
+    found = (path for path in folder.iterdir() if names.fullmatch(path.name) and path.is_file())
+    return sorted(found)[:MAX_FILES]
 
 
 def _read(path: Path, limit: int) -> bytes:
