@@ -455,6 +455,9 @@ class Code(StrEnum):
         "gpu-status-signer", "An answer about a certificate is signed by nobody who may answer."
     )
     GPU_STATUS_STALE = _gpu("gpu-status-stale", "An answer about a certificate is too old: ask anew.")
+    GPU_SERVICE_UNREACHABLE = _gpu(
+        "gpu-service-unreachable", "NVIDIA's service of manifests, or its responder, gives no usable answer."
+    )
     GPU_REVOKED = _gpu("gpu-revoked", "NVIDIA revoked a certificate of the GPU or of a reference manifest.")
     GPU_TOKEN = _gpu(
         "gpu-token", "A token of NVIDIA's attestation service is not genuine, or of other evidence."

@@ -38,6 +38,10 @@ HEADS = {"holds": "ok    ", "broken": "BROKEN", "not asked": "-     "}
     help="Write requests to NVIDIA's OCSP responder there, *.req, one for each certificate.",
 )  # fmt: skip
 @click.option(
+    "--fetch", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Ask NVIDIA first: bring manifests into FOLDER/rims and its word on certificates into FOLDER/ocsp.",
+)  # fmt: skip
+@click.option(
     "--policy", type=FILE, metavar="FILE",
     help="The owners' platform policy, whose rules for GPUs must be kept.",
 )  # fmt: skip
@@ -55,6 +59,7 @@ def gpu(
     rims: Path | None,
     answers: Path | None,
     ask: Path | None,
+    fetch: Path | None,
     policy: Path | None,
     count: int | None,
     tokens: Path | None,
@@ -62,7 +67,7 @@ def gpu(
     moment: int | None,
     as_json: bool,
 ) -> int:
-    """Verify evidence of NVIDIA GPUs here, without asking NVIDIA or anybody else.
+    """Verify evidence of NVIDIA GPUs here; without --fetch nobody is asked, NVIDIA neither.
 
     FILE is what `nvattest collect-evidence` wrote, or the evidence in an answer of dstack's AttestGpu: a JSON
     array, one object a GPU. Hopper (H100, H200) is verified, and no other architecture.
@@ -73,6 +78,10 @@ def gpu(
     confidential computing was on: docs/gpu.md has the limits.
 
     With --policy, evidence must also keep the rules that the owners' platform policy has for GPUs.
+
+    With --fetch, what NVIDIA publishes about these GPUs is fetched before it is judged by: the folder is what
+    a gate's --gpu-material names. A file is replaced by what is worth something, and else is left as it is.
+    NVIDIA learns which certificates and versions are asked for. Evidence that is not genuine fetches nothing.
 
     The gate verifies evidence by the same code, where a recipe demands GPUs.
 
@@ -87,6 +96,7 @@ def gpu(
       sealroom gpu evidence.json --nonce 0x… --rims rims --ocsp answers --count 1
       sealroom gpu evidence.json --nonce 0x… --rims rims --ocsp answers --policy policy.json
       sealroom gpu evidence.json --nonce 0x… --ask requests
+      sealroom gpu evidence.json --nonce 0x… --fetch /var/lib/sealroom/gpu --policy policy.json
     """
     from sealroom.key_release.messages import MAX_GPU_EVIDENCE
     from sealroom_agents.attestation.gpu import load_material, walk_gpus
@@ -101,6 +111,10 @@ def gpu(
             read_bounded(keys, MAX_KEYS_BYTES, "a JWK set"),
         )
     evidence = read_bounded(file, MAX_GPU_EVIDENCE, "GPU evidence")
+    if fetch is not None:
+        if rims is not None or answers is not None or moment is not None:
+            raise click.UsageError("--fetch judges now, by what it fetches: without --rims, --ocsp and --at")
+        rims, answers = _fetch(evidence, nonce, fetch)
     found = walk_gpus(
         evidence,
         nonce=nonce,
@@ -115,6 +129,18 @@ def gpu(
     else:
         _tell(found)
     return CommandExit.DONE if found.broken is None else CommandExit.FAILED
+
+
+def _fetch(evidence: bytes, nonce: bytes, folder: Path) -> tuple[Path, Path] | tuple[None, None]:
+    """Ask NVIDIA about GPUs whose signatures hold; of others nothing is asked, and the walk says why."""
+    from sealroom_agents.attestation.gpu import Trust, read_evidence, walk_gpus
+    from sealroom_agents.attestation.gpu.fetch import fetch_material
+
+    now = int(time.time())
+    if walk_gpus(evidence, nonce=nonce, now=now).broken is not None:
+        return None, None
+    fetch_material(read_evidence(evidence), folder, now=now, trust=Trust())
+    return folder / "rims", folder / "ocsp"
 
 
 def _terms(policy: Path | None, count: int | None, told: tuple[bytes, bytes] | None) -> Terms:
