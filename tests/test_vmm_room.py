@@ -32,12 +32,12 @@ CALLS = ["ListImages", "GetComposeHash", "CreateVm", "StopVm", "StopVm", "Remove
 pytestmark = [pytest.mark.slow, pytest.mark.anvil, pytest.mark.timeout(3 * LIMIT_S)]
 
 
-def start(folder: Path, name: str, *words: str) -> subprocess.Popen[bytes]:
-    """One program of a VM, with no environment."""
+def start(folder: Path, name: str, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """One program of a VM, with no environment but `env`."""
     with (folder / f"{name}.log").open("wb") as log:
         return child_processes.start(
-            [sys.executable, "-I", "-m", *words], cwd=folder, env={}, stdin=subprocess.DEVNULL, stdout=log,
-            stderr=log,
+            [sys.executable, "-I", "-m", *words], cwd=folder, env=env or {}, stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log,
         )  # fmt: skip
 
 

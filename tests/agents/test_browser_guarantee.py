@@ -8,12 +8,15 @@ says so.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.agents.browsing import Wallet, open_dialog, patient, served, study_page, with_wallet
 from tests.agents.test_counted import several_rows
+from tests.formats import phala
+from tests.formats.phala import needs_script
 from tests.formats.test_recipe_blocks import by_blocks
 from tests.formats.test_recipe_relation import STUDY
 from tests.local_chain import LocalChain, account
@@ -88,6 +91,33 @@ def test_a_relation_is_drawn_from_the_bytes_and_signed_for_as_written(
         for told in ("by-construction", SQL, "one row a person", "hospital-C/scans (files)"):
             expect(dialog).to_contain_text(told)
         expect(dialog.locator(".must-read")).to_have_count(0)
+
+
+@needs_script
+def test_a_script_of_phala_is_shown_by_server_and_page_before_an_owner_approves(
+    page: Page, chain: LocalChain, tmp_path: Path
+) -> None:
+    """AT-23: its length, its hash and its lines, the same from both; what the page signs for has it, too."""
+    lab = Lab.on(chain, tmp_path, recipe=renamed(phala.wrapped(tmp_path), b"p"))
+    lab.store.add_recipe(lab.compose_hash, lab.recipe.compose)
+    lab.register()
+    lab.propose()
+    script = lab.recipe.script
+    assert script is not None
+    with served(lab.reader, lab.store, lab.room.factory) as url:
+        with_wallet(page, Wallet(lab.chain, account(1)))
+        page.goto(study_page(url, lab))
+        expect(page.locator("#drawn-source")).to_contain_text("Drawn in this page from the recipe’s bytes")
+        expect(page.locator("#waiting-mark")).to_contain_text("read from your wallet’s node")  # said last
+        expect(page.locator("#drawn-note")).to_be_hidden()
+        expect(page.locator("#drawn-agreed")).to_contain_text("12,328 bytes runs as root in the VM")
+        computes = page.locator("#drawn-analysis")
+        for told in ("Runs before that, as root", script.digest, script.name, "perform_cleanup()"):
+            expect(computes).to_contain_text(told)
+        dialog = open_dialog(page, "Approve this recipe")
+        expect(dialog.get_by_role("button", name="Approve: send 1 transaction")).to_be_enabled()
+        for told in ("12,328 bytes runs as root in the VM", script.digest, "perform_cleanup()"):
+            expect(dialog).to_contain_text(told)
 
 
 LIES = {

@@ -186,7 +186,10 @@ def _parse(arguments: list[str]) -> Order:
 
 def _parse_hinted(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="python -m sealroom", description="Run the study that the host's hints name.")
-    parser.add_argument("--hints", type=Path, metavar="FILE", help=f"instead of {HINTS_FILE}")
+    parser.add_argument(
+        "--hints", type=Path, nargs="?", metavar="FILE",
+        help=f"instead of {HINTS_FILE} and of ${HINTS_VARIABLE}; without FILE, these",
+    )  # fmt: skip
     parser.add_argument("--work", type=Path, metavar="DIR", default=Path("/tmp"), help="for sealed files")
     parser.add_argument(
         "--guest-agent", type=Path, metavar="SOCKET", help="another guest agent; local chains only"

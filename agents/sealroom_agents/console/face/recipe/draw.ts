@@ -166,6 +166,16 @@ export const leaves = (recipe: Recipe): HTMLElement => {
   return make("div", "", make("div", "scroll", table), ...recipe.networks.map(network), make("p", "quiet", "Groups: ", ...(groups.length ? joined(groups, "; ") : ["none"]), ". ", bounds));
 };
 
+// What runs as root before anything of the study does, from the recipe's bytes.
+export const asRoot = ({ script }: Recipe): Child[] =>
+  script === null
+    ? []
+    : [
+        make("h3", "", "Runs before that, as root: Phala Cloud’s script"),
+        make("p", "quiet", script.name + ", SHA-256 ", code(script.digest.slice(2), "hash full"), ". These lines are part of the compose hash."),
+        numbered(script.text, "Phala Cloud’s script"),
+      ];
+
 // What computes, from the recipe's bytes: a script, or a researcher's SQL. What is compiled from SQL, no page can say.
 export const computes = (recipe: Recipe): HTMLElement => {
   const { relation } = recipe;
@@ -185,13 +195,3 @@ export const computes = (recipe: Recipe): HTMLElement => {
     ...asRoot(recipe),
   );
 };
-
-// What runs as root before anything of the study does, from the recipe's bytes.
-const asRoot = ({ script }: Recipe): Child[] =>
-  script === null
-    ? []
-    : [
-        make("h3", "", "Runs before that, as root: Phala Cloud’s script"),
-        make("p", "quiet", script.name + ", SHA-256 ", code(script.digest.slice(2), "hash full"), ". These lines are part of the compose hash."),
-        numbered(script.text, "Phala Cloud’s script"),
-      ];

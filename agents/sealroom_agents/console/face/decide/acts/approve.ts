@@ -9,6 +9,7 @@ import { selectors } from "../../model/readback.ts";
 import { epsilonText } from "../../model/units.ts";
 import { type Child, code, fact, make, numbered, prose } from "../../parts/dom.ts";
 import * as Draw from "../../recipe/draw.ts";
+import { machine } from "../../recipe/words.ts";
 import { asText, names, place, type Action } from "../actions.ts";
 import * as Checks from "../checks.ts";
 import * as Drawn from "../drawn.ts";
@@ -41,6 +42,7 @@ export const summary = async (wanted: Wanted): Promise<readonly Child[]> => {
     fact("Protects", "each ", code(recipe.unit), " with all its rows; nothing about fewer than " + recipe.minimumCohort),
     fact("Reads", Draw.reads(recipe)),
     fact("Runs", Draw.askers(recipe)),
+    ...(recipe.script ? [fact("Machine", machine(recipe))] : []),
     ...(relation ? [fact("Result", Draw.rows(relation.rows) + "; SQL that gives more does not compile")] : []),
     ...(relation && relation.people ? [fact("People", Draw.people(relation.people))] : []),
   ];
@@ -48,7 +50,7 @@ export const summary = async (wanted: Wanted): Promise<readonly Child[]> => {
   const computes = [heading(relation ? "The researcher’s SQL" : "The script"), numbered(relation ? relation.sql : recipe.analysis, "Source text")];
   const compiled = make("p", "quiet", "What runs is compiled from this SQL by the enclave. You sign for the SQL; what is compiled from it, ", code("sealroom relation app-compose.json"), " shows on a machine of your own.");
   const compare = [heading("Twelve words of this study"), Drawn.words(wanted.study), make("p", "quiet", "On a second machine, ", code("sealroom approval"), " says the same words.")];
-  return [...(await Waiting.beside(wanted)), Draw.promise(recipe), make("dl", "facts", ...facts), ...compare, heading("All that may leave"), Draw.leaves(recipe), ...computes, ...(relation ? [compiled] : [])];
+  return [...(await Waiting.beside(wanted)), Draw.promise(recipe), make("dl", "facts", ...facts), ...compare, heading("All that may leave"), Draw.leaves(recipe), ...computes, ...(relation ? [compiled] : []), ...Draw.asRoot(recipe)];
 };
 
 /** The content as the contract gets it. */
