@@ -20,9 +20,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sealroom.codes import Code, Exit
+
+LATE = ("numpy", "opendp", "pandas", "sklearn")
+"""What a run imports only after it has begun: a machine without it must end before it asks for keys."""
 
 
 def main(arguments: list[str]) -> int:
@@ -33,6 +37,9 @@ def main(arguments: list[str]) -> int:
 
         return serve(Path(arguments[1]) if arguments[1:] else CHANNEL_FOLDER)
     try:
+        for name in LATE:
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
         from sealroom.runtime import command
     except ModuleNotFoundError as missing:
         if (missing.name or "sealroom").partition(".")[0] == "sealroom":
