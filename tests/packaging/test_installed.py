@@ -33,7 +33,7 @@ from tests.packaging.conftest import LIMIT_S, ROOT, Installed
 PROCESSES = {"gate", "runner", "watcher", "console"}
 AGENTS = {*PROCESSES, "demo", "kms-webhook"}
 """Commands that need the extra `agents`."""
-NOT_IN_BASE = {"fastapi", "numpy", "opendp", "pandas", "torch", "web3"}
+NOT_IN_BASE = {"dstack-sdk", "fastapi", "numpy", "opendp", "pandas", "torch", "web3"}
 DRAW = """
 import runpy, sys
 import numpy as np

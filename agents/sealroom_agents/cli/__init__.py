@@ -166,7 +166,7 @@ EXTRAS = {
         ),
         "agents",
     ),
-    **dict.fromkeys(("numpy", "opendp", "pandas"), "enclave"),
+    **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
     "PIL": "images",
     "psycopg": "postgres",
     "pyrage": "age",
