@@ -95,26 +95,29 @@ class Set:
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
     with LocalChain.start() as chain:
-        stage = make_stage(chain, tmp_path_factory.mktemp("stage"), runs=9)
-        chain.add_machines(stage.room, 0, 1, devices=[OTHER])
-        alone = stage.done()
-        drafts = [stage.granted().envelope() for _ in range(3)]
-        for draft in drafts:
-            stage.open(draft)
-        batched = [with_path(stage, one, number, drafts) for number, one in enumerate(stage.batched(*drafts))]
-        crowd = [stage.granted().envelope() for _ in range(4)]
-        chain.rpc("evm_setAutomine", False)
-        for number in range(NEIGHBOURS):
-            chain.rpc(
-                "eth_sendTransaction", {"from": account(17), "to": account(number % 16), "value": "0x1"}
-            )
-        stage.open_together(crowd)
-        chain.rpc("evm_setAutomine", True)
-        crowded = stage.anchored(crowd[2])
-        chain.finalize()
-        done = [stage.reader.with_proofs(one) for one in (alone, *batched, crowded)]
-        first, *several, last = [one for one in done if one is not None]
-        yield Set(stage, first, tuple(several), last)
+        yield settle(chain, tmp_path_factory.mktemp("stage"))
+
+
+def settle(chain: LocalChain, folder: Path) -> Set:
+    """Runs of one study on a chain, opened and anchored in each way, once all is final."""
+    stage = make_stage(chain, folder, runs=9)
+    chain.add_machines(stage.room, 0, 1, devices=[OTHER])
+    alone = stage.done()
+    drafts = [stage.granted().envelope() for _ in range(3)]
+    for draft in drafts:
+        stage.open(draft)
+    batched = [with_path(stage, one, number, drafts) for number, one in enumerate(stage.batched(*drafts))]
+    crowd = [stage.granted().envelope() for _ in range(4)]
+    chain.rpc("evm_setAutomine", False)
+    for number in range(NEIGHBOURS):
+        chain.rpc("eth_sendTransaction", {"from": account(17), "to": account(number % 16), "value": "0x1"})
+    stage.open_together(crowd)
+    chain.rpc("evm_setAutomine", True)
+    crowded = stage.anchored(crowd[2])
+    chain.finalize()
+    done = [stage.reader.with_proofs(one) for one in (alone, *batched, crowded)]
+    first, *several, last = [one for one in done if one is not None]
+    return Set(stage, first, tuple(several), last)
 
 
 def with_path(stage: Stage, envelope: Envelope, number: int, drafts: list[Envelope]) -> Envelope:

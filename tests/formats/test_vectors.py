@@ -42,6 +42,8 @@ PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
 KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "failure", "tuple")
 PLAIN = "parquet"
 """Plain tables of other writers, which have no lines of their own. `test_parquet_types.py` runs each."""
+WALKED = "walk"
+"""Envelopes with what their verifiers know; `tests/face/test_walk_vectors.py` walks each."""
 RECORDED = "opstack"
 """What a node answered once, in its own form; `tests/agents/test_opstack.py` runs it."""
 
@@ -354,7 +356,7 @@ def test_no_two_tuples_have_one_encoding() -> None:
 
 def test_every_vector_is_run_and_every_case_has_a_comment() -> None:
     folders = {path.name for path in FOLDER.iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert folders == {*KINDS, PLAIN, RECORDED}
+    assert folders == {*KINDS, PLAIN, RECORDED, WALKED}
     assert all(path.suffix == ".parquet" for path in (FOLDER / PLAIN).iterdir())
-    for kind in KINDS[:-1]:
+    for kind in (*KINDS[:-1], WALKED):
         assert all(read(path).fields["comment"] for path in cases(kind))
