@@ -488,11 +488,13 @@ def granted(answer: httpx.Response) -> GrantReply:
 
 
 @contextmanager
-def gate_world(chain: LocalChain, *, socket: Path, state: Path) -> Iterator[World]:
+def gate_world(
+    chain: LocalChain, *, socket: Path, state: Path, keys: KeyInterface = KeyInterface.V0
+) -> Iterator[World]:
     """A room where the study is proposed, and nobody has approved it yet; puts the chain back afterwards."""
     snapshot = chain.snapshot()
     world = World(chain=chain, platform=PLATFORM, state=state, socket=socket)
-    world.start_gate()
+    world.start_gate(keys=keys)
     world.open_room()
     world.heartbeat()
     try:

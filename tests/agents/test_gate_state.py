@@ -15,11 +15,13 @@ from typing import Any, cast
 import httpx
 import pytest
 from sqlalchemy import event
-from tests.gate_world import GATE_APP, GATE_RECIPE, Enclave, World, granted, refused
+from tests.gate_world import GATE_APP, GATE_RECIPE, Enclave, World, gate_world, granted, refused
+from tests.local_chain import LocalChain
 from tests.patience import PATIENCE_S
 
 from sealroom.codes import Code
 from sealroom.errors import GuestError
+from sealroom.key_release import check_kms_chain
 from sealroom.keys import KeyInterface
 from sealroom.runtime.guest_agent import Quote
 from sealroom_agents.attestation import verify_gate
@@ -333,6 +335,19 @@ def test_keys_of_another_interface_are_another_gate_that_nobody_adopted(approved
     assert now.kms_root == before.kms_root
     verify_gate(now, trust=approved.platform.trust(), now=approved.clock())
     refused(small(approved).ask(), "gate-not-registered")
+
+
+@pytest.mark.anvil
+def test_a_gate_with_keys_of_version_1_serves_owners_who_adopted_it_and_sealed_to_it(
+    gate_chain: LocalChain, gate_socket: Path, tmp_path: Path
+) -> None:
+    """AT-30: and their enclave takes its chain by that claim."""
+    state = tmp_path / "state"
+    with gate_world(gate_chain, socket=gate_socket, state=state, keys=KeyInterface.V1) as world:
+        world.approve(0, 1)
+        assert world.identity().key_interface == "v1"
+        check_kms_chain(world.identity())
+        granted(small(world).ask())
 
 
 @pytest.mark.anvil
