@@ -27,7 +27,7 @@ from sealroom_agents.config.model import DRAIN_S
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.host import read_token
 from sealroom_agents.up.plan import DRAIN_MARGIN_S
-from tests.packaging.test_dependencies import EXTRAS
+from tests.packaging.test_dependencies import BASE, EXTRAS
 from tests.packaging.test_enclave_image import pinned
 from tests.releases import minted_release
 
@@ -281,4 +281,13 @@ def test_the_image_has_the_base_of_the_enclaves_and_the_versions_that_the_tests_
     assert base(DEPLOY / "Dockerfile") == base(ROOT / "enclave" / "Dockerfile")
     tested, locked = dict(pinned(".")), dict(pinned("agents/deploy"))
     assert {name: version for name, version in locked.items() if tested.get(name) != version} == {}
-    assert EXTRAS["agents"] - {"uvicorn[standard]"} <= set(locked)
+    assert BASE | EXTRAS["agents"] <= set(locked)
+
+
+def test_the_image_has_what_the_console_holds_scripts_against() -> None:
+    """The enclave's lock, at the place where an installed package has it."""
+    place = "/opt/sealroom/sealroom_agents/studies/image.lock"
+    assert f"COPY enclave/requirements.lock {place}\n" in (DEPLOY / "Dockerfile").read_text()
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    (taken,) = wheel["force-include"].items()
+    assert taken == ("enclave/requirements.lock", place.removeprefix("/opt/sealroom/"))

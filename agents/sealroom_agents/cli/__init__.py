@@ -239,9 +239,9 @@ class LazyGroup(click.Group):
 def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked or ctx.resilient_parsing:
         return
-    from importlib.metadata import version
+    from sealroom import __version__  # not the package's metadata, which the image has not
 
-    click.echo(f"sealroom {version('sealroom')}")
+    click.echo(f"sealroom {__version__}")
     ctx.exit(CommandExit.DONE)
 
 

@@ -261,8 +261,7 @@ def _open_points(found: Checked, *, wanted: bool, maker: bool) -> list[str]:
 
 
 def _facts(found: Checked, seat: str) -> dict[str, Any]:
-    from importlib.metadata import version
-
+    from sealroom import __version__
     from sealroom.encoding import sha256, to_hex
     from sealroom.model.units import time_text
     from sealroom_agents.twelve_words import twelve_words
@@ -271,7 +270,7 @@ def _facts(found: Checked, seat: str) -> dict[str, Any]:
     return {
         "maker": f"{matter.maker}{seat and f', {seat}'}",
         "made": time_text(matter.made),
-        "release": version("sealroom"),
+        "release": __version__,
         "code": to_hex(found.code.digest),
         "signedSha256": to_hex(sha256(found.unsigned)),
         "chain": f"{view.chain_id}, block {view.block_number}",

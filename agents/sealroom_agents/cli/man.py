@@ -39,8 +39,7 @@ def man(folder: Path) -> None:
     Example:
       sealroom man ~/.local/share/man/man1
     """
-    from importlib.metadata import version
-
+    from sealroom import __version__
     from sealroom.files import PUBLIC, write_atomic
     from sealroom_agents.cli import ENTRIES, main
     from sealroom_agents.cli.terminal import plural
@@ -51,7 +50,7 @@ def man(folder: Path) -> None:
     pages = list(_walk(main, root, "studies on private data of several owners", summaries))
     for context, summary, below in pages:
         name = context.command_path.replace(" ", "-")
-        page = roff(context, summary, below, f"sealroom {version('sealroom')}")
+        page = roff(context, summary, below, f"sealroom {__version__}")
         write_atomic(folder / f"{name}.1", page.encode(), mode=PUBLIC)
     click.echo(f"{plural(len(pages), 'page')} in {folder}")
 
