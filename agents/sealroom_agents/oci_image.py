@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, ClassVar, NoReturn, Self
 
 from sealroom.codes import Code
 from sealroom.encoding import strict_json
@@ -27,8 +27,17 @@ MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_LAYERS = 128
 MAX_LAYER_BYTES = 64 * 1024**3
 MAX_MEMBERS = 4096
-"""Files in an archive."""
+"""Files, folders and links in an archive."""
+MAX_EXTENDED_BYTES = 64 * 1024
+"""Of what stands before a member in an archive: a long name, times."""
+MAX_EXTENDED = 3
+"""Of these before one member: the reader goes one call deeper for each."""
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_OF_A_MANIFEST = {"schemaVersion", "mediaType", "config", "layers", "annotations"}
+_EXTENDED = {tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+_TYPES = _EXTENDED | {
+    tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+}  # fmt: skip
 _REF = "org.opencontainers.image.ref.name"
 _CHUNK = 1024 * 1024
 
@@ -66,6 +75,7 @@ def read_image(path: Path, *, tag: str | None = None) -> Image:
                 "build for one platform: docker buildx build --provenance=false --sbom=false",
             )
         manifest = layout.named(digest, size, "the manifest")
+        _require_one_kind(manifest)
         config, config_size = _descriptor(manifest.get("config"), "the configuration")
         settings = layout.named(config, config_size, "the configuration")
         layers = manifest.get("layers")
@@ -136,17 +146,37 @@ class _Archive(_Layout):
         super().__init__(path)
         self._tar = tar
         self._members: dict[str, tarfile.TarInfo] = {}
-        for member in tar:
-            if not member.isfile():
-                continue
+        for count, member in enumerate(tar, 1):
+            # What stands before a member can change its size, and make a sparse one of it.
+            if member.size < 0 or member.issparse():
+                _malformed(f"{path} has a member of a size that none has, or a sparse one")
             name = member.name.removeprefix("./")
-            if name in self._members or len(self._members) == MAX_MEMBERS:
-                _malformed(f"{path} has a file twice, or more than {MAX_MEMBERS}")
-            self._members[name] = member
+            if name in self._members or count > MAX_MEMBERS:
+                _malformed(f"{path} has a file twice, or more than {MAX_MEMBERS} members")
+            if member.isfile():
+                self._members[name] = member
 
     def open(self, name: str) -> IO[bytes] | None:
         member = self._members.get(name)
         return None if member is None else self._tar.extractfile(member)
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is judged before anything is read by it: a negative size leads back to it for ever, and a
+    large one into memory (AR-03). Each archive is read by a class of its own, which counts."""
+
+    _before: ClassVar[int] = 0
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        most = MAX_EXTENDED_BYTES if found.type in _EXTENDED else MAX_LAYER_BYTES
+        if found.type not in _TYPES or not 0 <= found.size <= most:
+            _malformed("the tar has a member of another kind or size than images have")
+        cls._before = cls._before + 1 if found.type in _EXTENDED else 0
+        if cls._before > MAX_EXTENDED:
+            _malformed(f"the tar has more than {MAX_EXTENDED} headers before one member")
+        return found
 
 
 @contextmanager
@@ -154,13 +184,32 @@ def _opened(path: Path) -> Iterator[_Layout]:
     if path.is_dir():
         yield _Layout(path)
         return
-    try:
-        with tarfile.open(path, "r:") as tar:
-            yield _Archive(path, tar)
-    except tarfile.TarError:
+
+    class Header(_Header):
+        pass
+
+    with ExitStack() as stack:
+        try:
+            archive = _Archive(path, stack.enter_context(tarfile.open(path, "r:", tarinfo=Header)))
+        except (tarfile.TarError, ValueError):
+            _malformed(
+                f"{path} is neither a folder nor a plain tar",
+                "skopeo copy docker://NAME oci:FOLDER writes an image that is read here",
+            )
+        try:
+            yield archive
+        except tarfile.TarError:
+            _malformed(f"{path} is cut off")
+
+
+def _require_one_kind(manifest: dict[str, Any]) -> None:
+    """Bytes that are manifest and index in one have one digest and two images: which of them runs, whoever
+    serves them says (AT-24). Source: OCI image specification, GHSA-77vh-xpmg-72qh."""
+    kind = manifest.get("schemaVersion"), manifest.get("mediaType", MANIFEST)
+    if kind != (2, MANIFEST) or manifest.keys() - _OF_A_MANIFEST:
         _malformed(
-            f"{path} is neither a folder nor a plain tar",
-            "skopeo copy docker://NAME oci:FOLDER writes an image that is read here",
+            "the manifest is not that of one image and of nothing else",
+            f"it must be of version 2, with no other members than {', '.join(sorted(_OF_A_MANIFEST))}",
         )
 
 

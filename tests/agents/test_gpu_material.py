@@ -271,6 +271,13 @@ def test_xml_that_no_manifest_has_is_refused(written: str) -> None:
         read_xml(written.encode())
 
 
+def test_namespaces_do_not_multiply_with_elements() -> None:
+    """AR-04: 120 KB that a reader would hold as a gigabyte, before any signature."""
+    declared = " ".join(f'xmlns:a{number}="u"' for number in range(4_800))
+    with pytest.raises(XmlError, match="too many namespaces"):
+        read_xml(f"<a {declared}>{'<b/>' * 11_000}</a>".encode())
+
+
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8)
 NAMES = st.sampled_from(["a", "b", "A-1", "_x", "b.c"])
 TREES = st.recursive(

@@ -20,7 +20,7 @@ from sealroom.recipe import render
 from sealroom_agents import released
 from sealroom_agents.cli.image import image
 from sealroom_agents.errors import ToolError
-from sealroom_agents.oci_image import MAX_DOCUMENT_BYTES, MAX_LAYERS, read_image
+from sealroom_agents.oci_image import MANIFEST, MAX_DOCUMENT_BYTES, MAX_LAYERS, MAX_MEMBERS, read_image
 from sealroom_agents.released import LOCAL_IMAGE, decode, is_local, require_for_chain, require_published
 from sealroom_agents.studies.templates import TEMPLATES, write_study
 
@@ -140,12 +140,23 @@ BROKEN: dict[str, tuple[Callable[[Path, str], None], str]] = {
     "no-layers": (with_manifest(layers=[]), "list of 1 to"),
     "many-layers": (with_manifest(layers=[{}] * (MAX_LAYERS + 1)), "list of 1 to"),
     "config-text": (with_manifest(config="sha256"), "no descriptor"),
+    # AT-24: the same bytes, served as an index, are another image.
+    "an-index-too": (
+        with_manifest(manifests=[{"mediaType": MANIFEST, "digest": "sha256:" + "66" * 32, "size": 500}]),
+        "one image and of nothing else",
+    ),
+    "said-to-be-an-index": (
+        with_manifest(mediaType="application/vnd.oci.image.index.v1+json"),
+        "one image and of nothing else",
+    ),
+    "docker-1": (with_manifest(schemaVersion=1, fsLayers=[]), "one image and of nothing else"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("tar", [False, True], ids=["folder", "tar"])
 def test_an_image_with_anything_amiss_has_no_digest(tmp_path: Path, name: str, tar: bool) -> None:
+    """AT-24: one digest is one image, every byte of it."""
     folder = tmp_path / "layout"
     change, says = BROKEN[name]
     change(folder, minted_image(folder))
@@ -165,6 +176,49 @@ def test_a_file_that_is_no_tar_or_has_a_member_twice_is_refused(tmp_path: Path) 
         with pytest.raises(ToolError) as refused:
             read_image(path)
         assert refused.value.code is Code.IMAGE_MALFORMED
+
+
+def header(kind: bytes, size: int, *, content: bytes = b"") -> bytes:
+    """A tar's header of this type, that says this size, and what stands behind it."""
+    block = bytearray(tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT))
+    block[156:157] = kind
+    block[124:136] = b"%011o\0" % size if size >= 0 else b"\xff" + (256**11 + size).to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block) + content.ljust(-(-len(content) // 512) * 512, b"\0")
+
+
+def extended(record: bytes) -> bytes:
+    """A header that changes the next one."""
+    return header(tarfile.XHDTYPE, len(record), content=record)
+
+
+TARS = {
+    "back to itself": header(tarfile.DIRTYPE, 0) + header(b"Z", -512),
+    "back to a file": header(tarfile.REGTYPE, -512),
+    "a long name of negative size": header(tarfile.GNUTYPE_LONGNAME, -512),
+    "times of negative size": header(tarfile.XHDTYPE, -512),
+    "times of 8 GiB": header(tarfile.XHDTYPE, 8**11 - 1),
+    "a size that is changed to a negative one": extended(b"14 size=-1536\n") + header(b"0", 0),
+    "sparse": header(tarfile.GNUTYPE_SPARSE, 512, content=b"x"),
+    "sparse by what stands before it": extended(b"22 GNU.sparse.map=0,1\n") + header(b"0", 1, content=b"x"),
+    "sparse by no number": extended(b"22 GNU.sparse.map=a,b\n") + header(b"0", 1, content=b"x"),
+    "nested": extended(b"11 mtime=1\n") * 4 + header(b"0", 0),
+    "a device": header(tarfile.CHRTYPE, 0),
+    "folders without end": header(tarfile.DIRTYPE, 0) * (MAX_MEMBERS + 1),
+}
+
+
+@pytest.mark.parametrize("name", TARS)
+def test_a_tar_that_leads_a_reader_astray_is_refused(tmp_path: Path, name: str) -> None:
+    """AR-02, AR-03: no header leads back, into memory, or to another error than ours."""
+    minted_image(tmp_path / "layout")
+    whole = archived(tmp_path / "layout", tmp_path / "layout.tar").read_bytes()
+    path = tmp_path / "astray.tar"
+    path.write_bytes(TARS[name] + whole)
+    with pytest.raises(ToolError) as refused:
+        read_image(path)
+    assert refused.value.code is Code.IMAGE_MALFORMED
 
 
 @pytest.mark.usefixtures("unpublished")

@@ -362,6 +362,34 @@ def test_what_is_no_quote_of_version_0_is_refused(tmp_path: Path, answer: bytes)
 
 
 @pytest.mark.parametrize(
+    "inner",
+    [
+        "",
+        "[]",
+        "null",
+        "7",
+        "[" * 5000,
+        '{"app_compose":"a","app_compose":"b"}',
+        '{"app_compose":7}',
+        7,
+        None,
+        {},
+    ],
+    ids=lambda inner: str(inner)[:40],
+)
+def test_what_is_no_recipe_of_version_0_is_refused(tmp_path: Path, inner: Any) -> None:
+    """AT-03: what stands as text within an answer is read as strictly as the answer."""
+    whole = GuestAgent(PLATFORM, COMPOSE, APP_ID).info({})
+    if isinstance(inner, str) and inner.startswith("{"):
+        inner = whole["tcb_info"].replace("{", inner[:-1] + ",", 1)
+    answer = http(200, json.dumps(whole | {"tcb_info": inner}).encode())
+    scripted = Scripted(tmp_path, {"v1/Version": http(404, NO_PAGE), "Info": answer})
+    with scripted as guest, pytest.raises(GuestError, match="Info") as caught:
+        guest.info()
+    assert caught.value.code == "guest-agent-failed"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"key": "00" * 32},

@@ -18,6 +18,8 @@ from xml.parsers import expat
 
 MAX_DEPTH = 16
 MAX_NODES = 16_384
+MAX_NAMESPACES = 32
+"""In one scope: each element below has them all."""
 
 _NAME = re.compile(r"(?:([A-Za-z_][A-Za-z0-9_.-]*):)?([A-Za-z_][A-Za-z0-9_.-]*)")
 _NAMESPACE = "xmlns"
@@ -122,6 +124,8 @@ class _Reader:
                 scope[local] = value
             else:
                 attributes[written] = value
+        if len(scope) > MAX_NAMESPACES:
+            raise XmlError("too many namespaces")
         element = Element(name, scope, attributes)
         _ = element.tag
         if len({_split(written, scope, default="") for written in attributes}) != len(attributes):
