@@ -315,6 +315,8 @@ STRANGE: list[tuple[str, Any, str]] = [
     ("create", raw(502, b"<html>"), "host-unreachable"),
     ("create", raw(503, b""), "host-unreachable"),
     ("create", raw(200, b'{"id": "../../x", "name": "a"}'), "host-answer"),
+    ("create", raw(200, b'{"id": "..", "name": "a"}'), "host-answer"),
+    ("provision", raw(200, b'{"compose_hash": "", "kms_info": {"id": ".."}}'), "host-answer"),
     ("create", raw(200, b'{"id": 7, "name": "a"}'), "host-answer"),
     ("compose_file", raw(200, b"[]"), "host-answer"),
     ("compose_file", raw(200, b'{"a": 1.5}'), "host-answer"),
@@ -328,6 +330,7 @@ STRANGE: list[tuple[str, Any, str]] = [
 def test_a_strange_answer_leaves_no_vm(
     cloud: FakePhala, backend: RemoteBackend, compose: bytes, call: str, fault: Any, code: str
 ) -> None:
+    """RE-01: and no id leads the API key to another path than the call's own."""
     cloud.faults[call] = fault
     assert refused(backend, compose).code == code
     assert cloud.vms == {}

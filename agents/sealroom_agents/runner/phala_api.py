@@ -30,8 +30,8 @@ MAX_ITEMS = 10_000
 """Most items of one list that are looked through."""
 REGISTER_FIRST = 465
 """Status: the compose hash must be allowed on chain before."""
-ID = r"[A-Za-z0-9_.-]{1,128}"
-"""What may stand in a path."""
+ID = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}"
+"""What may stand in a path: no dots alone, which would lead a request and the API key up in it."""
 
 CODES: Mapping[str, Code] = {
     "ERR-01-006": Code.HOST_BUSY,  # what was provisioned is forgotten: provision again

@@ -9,6 +9,7 @@ that lies chooses another run that the owners approved, or none (`enclave/spec/r
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ MAX_URL_CHARACTERS = 2048
 MAX_DATASETS = 64
 """Most URLs: more than any recipe has datasets."""
 VERSION = 1
+_PLAIN = re.compile(r"[!-~]+")
 _MEMBERS = {"version", "run_id", "consortium", "chain_id", "gate", "runner", "datasets"}
 
 
@@ -68,7 +70,7 @@ class Hints:
 
     @classmethod
     def _of(cls, told: dict[str, Any]) -> Hints:
-        if set(told) != _MEMBERS or told["version"] != VERSION:
+        if set(told) != _MEMBERS or told["version"] is True or told["version"] != VERSION:
             raise FormatError(Code.MALFORMED, f"they must be of version {VERSION} with {sorted(_MEMBERS)}")
         chain, datasets = told["chain_id"], told["datasets"]
         if isinstance(chain, bool) or not isinstance(chain, int) or chain < 1:
@@ -101,11 +103,14 @@ def _text(value: Any, name: str) -> str:
 
 
 def _url(value: Any, name: str) -> str:
+    """A URL that each of our clients takes: what one of them cannot take would end us without a code."""
     text = _text(value, name)
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isascii()
-    except ValueError:
+        host = parts.hostname or ""
+        usable = parts.scheme in ("http", "https") and _PLAIN.fullmatch(text) is not None
+        usable = usable and bool(host.encode("idna")) and "xn--" not in host and parts.port != 0
+    except ValueError:  # a port or a host that none is; UnicodeError is one
         usable = False
     if not usable:
         raise FormatError(Code.MALFORMED, f"{name} has what is no http URL")
