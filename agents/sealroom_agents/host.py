@@ -54,6 +54,7 @@ MAX_HEAD_BYTES = 16 * 1024
 """What is kept of the head of an HTTP request that has not come to its end."""
 
 _TOKEN = re.compile(rb"[!-~]+")
+_ANY_TOKEN = "copy the whole one that a service gave you; one of your own is made by: openssl rand -hex 32"
 
 
 def on_signals(*actions: Callable[[], object]) -> None:
@@ -85,14 +86,12 @@ def read_token(path: Path) -> str:
     data = _read_secret(path, MAX_TOKEN_BYTES, code=Code.TOKEN_FILE)
     token = data.strip()
     if len(data) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
-        raise ConfigurationError(
-            Code.TOKEN_FILE, f"{path} holds no token", "put 32 random bytes in it, as hex"
-        )
+        raise ConfigurationError(Code.TOKEN_FILE, f"{path} holds no token", _ANY_TOKEN)
     if len(token) < MIN_TOKEN_CHARACTERS:
         raise ConfigurationError(
             Code.TOKEN_FILE,
             f"{path} holds a token of {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} are needed",
-            "write a random one: openssl rand -hex 32",
+            _ANY_TOKEN,
         )
     return token.decode("ascii")
 

@@ -40,6 +40,7 @@ _TYPES = _EXTENDED | {
 }  # fmt: skip
 _REF = "org.opencontainers.image.ref.name"
 _CHUNK = 1024 * 1024
+_FETCH = "name a folder that `make images` or `skopeo copy docker://IMAGE oci:FOLDER` wrote"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class _Layout:
         """A JSON object."""
         stream = self.open(name)
         if stream is None:
-            _malformed(f"{what} is not there: {name}")
+            _malformed(f"{what} is not there: {name}", _FETCH)
         with stream:
             return _object(stream.read(MAX_DOCUMENT_BYTES + 1), what)
 

@@ -265,7 +265,7 @@ def test_the_gate_is_rendered_with_no_image_but_one_by_its_digest(tmp_path: Path
     other = tmp_path / "other.json"
     other.write_text("{}")
     for words, error in (
-        (("--release", str(tmp_path / "none.json")), "no image of this version was published"),
+        (("--release", str(tmp_path / "none.json")), "there is no file"),
         (("--release", str(other)), "is no file of a release"),
         (("--image", "ghcr.io/sealroom/agents:latest"), "is no image by its digest"),
         (("--image", f"ghcr.io/sealroom/agents@sha256:{'0' * 64}"), "is no image by its digest"),

@@ -19,6 +19,8 @@ from sealroom_agents.errors import ConfigurationError
 
 GROUP = "sealroom.backends"
 """The group of entry points."""
+PAGES = {"dstack-vmm": "docs/deploy-dstack.md", "phala-cloud": "docs/deploy-phala.md"}
+"""Where the options of our own backends stand in a table."""
 
 
 def names() -> list[str]:
@@ -48,9 +50,8 @@ def options_of(name: str, given: Mapping[str, Any]) -> BaseModel:
         told = "; ".join(
             _fault(fault, model) for fault in error.errors(include_url=False, include_input=False)
         )
-        raise ConfigurationError(
-            Code.CONFIGURATION, f"the backend {name}: {told}", "agents/README.md says what a backend is"
-        ) from None
+        hint = f"{PAGES.get(name, 'agents/README.md')} says what each option is"
+        raise ConfigurationError(Code.CONFIGURATION, f"the backend {name}: {told}", hint) from None
 
 
 def _fault(fault: Any, model: type[BaseModel]) -> str:

@@ -64,13 +64,23 @@ def _missing(config: Config) -> Iterator[Fault]:
 
 def _backend(runner: Runner, config: Config) -> Iterator[Fault]:
     try:
-        options_of(runner.backend, runner.options)
+        options = options_of(runner.backend, runner.options)
         missing = kind(runner.backend).lacks(config)
     except ConfigurationError as error:
         yield Fault("[runner] backend", error.message, error.hint or "sealroom config schema")
         return
+    token = getattr(options, "token_file", None)
+    if isinstance(token, Path):
+        yield from _secret("[runner.options] token_file", token, read_token)
     for where, message, remedy in missing:
         yield Fault(where, message, remedy)
+
+
+def _secret(where: str, path: Path, read: Callable[[Path], object]) -> Iterator[Fault]:
+    try:
+        read(path)
+    except ConfigurationError as error:
+        yield Fault(where, error.message, error.hint or "write it with mode 0600")
 
 
 def _files(config: Config) -> Iterator[Fault]:
@@ -83,10 +93,7 @@ def _files(config: Config) -> Iterator[Fault]:
     ]
     for where, path, read in secrets:
         if path is not None:
-            try:
-                read(path)
-            except ConfigurationError as error:
-                yield Fault(where, error.message, error.hint or "write it with mode 0600")
+            yield from _secret(where, path, read)
     there = [
         ("[gate] platform_policy", None if gate is None else gate.platform_policy),
         ("[simulator] platform", config.simulator.platform),

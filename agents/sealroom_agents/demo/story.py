@@ -275,7 +275,7 @@ def _closing_lines(stage: Stage, room: Room, envelope: Path, *, keep: bool) -> N
     shown, pin, root = map(_relative, (envelope, room.places.pin, room.places.root))
     stage.screen.plain(f"  .venv/bin/sealroom verify {shown} --pin {pin} --simulated-root {root}")
     stage.screen.plain(
-        "  one link fewer than above, which asked the chain: whether anybody revoked since, only a node says"
+        "  fewer links than above, which asked the chain: the last line names those that --rpc URL would add"
     )
     if keep:
         stage.screen.plain(f"  console {room.console}   gate {room.gate}/v1/gate   chain {room.rpc}")

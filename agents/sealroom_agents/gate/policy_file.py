@@ -10,6 +10,10 @@ from sealroom.errors import FormatError
 from sealroom.platform_policy import MAX_POLICY_BYTES, PlatformPolicy
 from sealroom_agents.errors import ConfigurationError
 
+PAGE = "enclave/spec/platform-policy.md"
+_ANEW = f"{PAGE}, 'From version 4', says what to add; the hash is another one then, which owners adopt"
+_MEMBERS = f"{PAGE} has a whole document, and says what each member may be"
+
 
 def load_policy(path: Path | None) -> PlatformPolicy:
     """The owners' platform policy. Raises `ConfigurationError`: `platform-policy-missing`,
@@ -26,4 +30,7 @@ def load_policy(path: Path | None) -> PlatformPolicy:
     except OSError as error:
         raise ConfigurationError(Code.PLATFORM_POLICY, f"cannot read {path}: {error.strerror}") from error
     except FormatError as error:
-        raise ConfigurationError(Code.PLATFORM_POLICY, f"{path}: {error.message}") from error
+        other = error.code == Code.UNSUPPORTED_VERSION
+        raise ConfigurationError(
+            Code.PLATFORM_POLICY, f"{path}: {error.message}", _ANEW if other else _MEMBERS
+        ) from error
