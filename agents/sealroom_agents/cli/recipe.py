@@ -11,7 +11,7 @@ import click
 
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.study_paths import FOLDER
-from sealroom_agents.cli.terminal import plural, read_bounded, table, write_out
+from sealroom_agents.cli.terminal import plural, read_bounded, shown, table, write_out
 from sealroom_agents.recipe_words import recipe_facts
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the bytes go; - is stdout.",
 )
+@click.option("--text", "as_text", is_flag=True, help="Print the whole app-compose, to be read as YAML.")
 @json_option
-def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) -> None:
+def recipe(folder: Path | None, given: Path | None, out: Path, as_text: bool, as_json: bool) -> None:
     """Render FOLDER to the recipe: the exact bytes that owners approve.
 
     FOLDER holds study.yaml, and analysis.py where the guarantee is by-blocks or by-reading.
@@ -41,11 +42,14 @@ def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) ->
     Example:
       sealroom recipe enclave/studies/cardio-renal --out app-compose.json
       sealroom recipe --check app-compose.json
+      sealroom recipe --check app-compose.json --text
     """
     from sealroom.recipe import MAX_COMPOSE_BYTES, parse, render
 
     if (folder is None) == (given is None):
         raise click.UsageError("needs a study's FOLDER, or --check FILE")
+    if as_text and as_json:
+        raise click.UsageError("--text and --json are two forms: choose one")
     if given is not None:
         compose = read_bounded(given, MAX_COMPOSE_BYTES, "a recipe")
     elif folder is not None:
@@ -54,9 +58,21 @@ def recipe(folder: Path | None, given: Path | None, out: Path, as_json: bool) ->
     if given is None:
         write_out(out, compose)
     if given is not None or str(out) != "-":
-        click.echo(json.dumps(_facts(read)) if as_json else table(_lines(read)))
+        if as_text:
+            click.echo(_text(compose), nl=False)
+        else:
+            click.echo(json.dumps(_facts(read)) if as_json else table(_lines(read)))
     if given is None and not as_json and str(out) != "-":
         click.echo(f"wrote {out}", err=True)
+
+
+def _text(compose: bytes) -> str:
+    """The app-compose as YAML, its compose file line by line: who reads it back has the same content."""
+    frame = json.loads(compose)
+    inside = frame.pop("docker_compose_file").split("\n")
+    around = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in frame.items()]
+    lines = [*around, "docker_compose_file: |2+", *(f"  {line}" if line else "" for line in inside[:-1])]
+    return "".join(f"{shown(line)}\n" for line in lines)
 
 
 def _lines(read: Recipe) -> list[tuple[str, str]]:
