@@ -238,6 +238,12 @@ def test_the_command_holds_an_image_against_recipe_and_release(tmp_path: Path) -
     assert (told["digest"], told["recipe"]) == (digest, True)
     assert told["release"] == {"version": "9.9.9", "image": "enclave"}
 
+    # AT-24: the recipe has the gate's image where the enclave's belongs.
+    release.write_bytes(minted_release(digest=digest.removeprefix("sha256:")).encode())
+    status, out, _ = called("digest", layout, "--recipe", recipe, "--release", release)
+    assert status == 1 and "agents, which is no enclave" in out
+    release.write_bytes(mine.encode())
+
     other = tmp_path / "other"
     minted_image(other, layers=(b"changed",))
     for words in (("--recipe", recipe), ("--release", release)):

@@ -61,7 +61,9 @@ def digest(
     found = read_image(path, tag=tag)
     named = None if wanted is None else wanted.endswith(f"@{found.digest}")
     name = None if release is None else _name_in(release, found.digest)
-    differs = named is False or (release_file is not None and name is None)
+    # What a recipe names is to run as the enclave, which no other image of a release does.
+    misplaced = named is True and name not in (None, "enclave")
+    differs = named is False or misplaced or (release_file is not None and name is None)
     if as_json:
         told = {
             "ok": not differs,
@@ -90,7 +92,8 @@ def digest(
         elif name is None:
             rows.append(("release", Red(f"{release.release} names other images")))
         else:
-            rows.append(("release", f"{release.release} names it: {name}"))
+            said = f"{release.release} names it: {name}"
+            rows.append(("release", Red(f"{said}, which is no enclave") if misplaced else said))
         if wanted is not None:
             rows.append(("recipe", "names it" if named else Red(f"names {wanted}")))
         click.echo(table(rows))
