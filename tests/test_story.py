@@ -126,6 +126,9 @@ def test_the_envelope_verifies_by_the_command_that_the_story_ends_with(story: St
     done = subprocess.run([SEALROOM, *command[1:]], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr.startswith("holds, on a simulated machine: ")
+    # It is kept with the proofs of its anchoring, which came after the result was shown.
+    anchor = json.loads((story.folder / "envelope.json").read_text())["anchor"]
+    assert anchor["proofs"] and anchor["finalized"]
 
 
 def test_a_result_with_one_digit_changed_breaks_at_the_link_that_holds_it(story: Story) -> None:

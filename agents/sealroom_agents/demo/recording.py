@@ -23,7 +23,7 @@ from sealroom.recipe import DatasetSpec
 from sealroom.sealed.archive import part_name
 from sealroom_agents.attestation import load_simulated_root
 from sealroom_agents.chain.rpc import Rpc
-from sealroom_agents.demo.runs import RUN_S, look, registration
+from sealroom_agents.demo.runs import look, published, registration
 from sealroom_agents.errors import DemoError
 from sealroom_agents.local.room import Room
 from sealroom_agents.local.steps import recipe_of
@@ -43,7 +43,6 @@ from sealroom_agents.walk.document import (
 )
 
 TIMEOUT_S = 20
-POLL_S = 1.0
 PAGES = 20
 """Pages of the history that are read, at most."""
 
@@ -79,7 +78,7 @@ def record(shown: Shown, target: Path, *, command: str) -> None:
 def _document(shown: Shown, command: str) -> Document:
     room = shown.room
     recipe, history = recipe_of(room), _History.of(room)
-    envelope = _published(room, shown.run)
+    envelope = published(room, shown.run)
     trust, pin = load_simulated_root(room.places.root), room.places.pin.read_bytes()
     known = parse_pin(pin)
     links = verify(parse_envelope(canonical(envelope)), trust=trust, pin=known, now=int(time.time()))
@@ -106,17 +105,6 @@ def _document(shown: Shown, command: str) -> Document:
         pin=strict_json(pin, PIN_LIMIT_BYTES),
         root=to_base64(room.places.root.read_bytes()),
     )
-
-
-def _published(room: Room, run: str) -> dict[str, Any]:
-    """The envelope with the proofs of what the chain says, which come once the blocks are final."""
-    until = time.monotonic() + RUN_S
-    while time.monotonic() < until:
-        envelope: dict[str, Any] = look(room, run)["envelope"]
-        if envelope["anchor"]["proofs"]:
-            return envelope
-        time.sleep(POLL_S)
-    raise DemoError(f"the chain has no proofs of run {run} yet")
 
 
 def _plain(room: Room, spec: DatasetSpec) -> Path:

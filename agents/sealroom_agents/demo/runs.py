@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from sealroom_agents.errors import DemoError
 from sealroom_agents.local.connected import console_of, signer_of
 from sealroom_agents.local.room import Room
 
+POLL_S = 1.0
 RUN_S = 900.0
 """How long a run may take to reach a state, beyond what its recipe gives it, seconds; less than a minute on
 an idle machine."""
@@ -67,3 +69,14 @@ def wait_for(room: Room, run: str, wanted: Iterable[str], *, seconds: float = RU
 def prove(stage: Stage, room: Room, envelope: Path) -> dict[str, Any]:
     """Verify an envelope as an auditor does, with the room's pin file; returns what `verify` says."""
     return stage.told("verify", str(envelope), "--room", str(room.folder))
+
+
+def published(room: Room, run: str) -> dict[str, Any]:
+    """The envelope with the proofs of what the chain says, which come once the blocks are final."""
+    until = time.monotonic() + RUN_S
+    while time.monotonic() < until:
+        envelope: dict[str, Any] = look(room, run)["envelope"]
+        if envelope["anchor"]["proofs"]:
+            return envelope
+        time.sleep(POLL_S)
+    raise DemoError(f"the chain has no proofs of run {run} yet")

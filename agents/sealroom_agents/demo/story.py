@@ -11,12 +11,13 @@ from pathlib import Path
 
 import httpx
 
+from sealroom.files import PUBLIC, write_atomic
 from sealroom.guarantee import BY_CONSTRUCTION, GUARANTEES
 from sealroom.recipe import parse
 from sealroom_agents.client.console import ENDS
 from sealroom_agents.demo.commands import last_object, program
 from sealroom_agents.demo.recording import ENDING, Shown
-from sealroom_agents.demo.runs import ask_for, join_all, look, prove, registration, wait_for
+from sealroom_agents.demo.runs import ask_for, join_all, look, prove, published, registration, wait_for
 from sealroom_agents.demo.screen import result_lines, short
 from sealroom_agents.demo.smuggling import SMUGGLING, smuggle
 from sealroom_agents.demo.stage import CHECKOUT, Stage, by_ape
@@ -60,6 +61,8 @@ def tell(stage: Stage, *, keep: bool, made_up: bool = False) -> Shown:
     _compute(stage, room, first)
     envelope = _emit(stage, room, first)
     revoked, late = _revoke(stage, room)
+    # By now the anchoring is final: the runner has put the proofs of it into the envelope.
+    write_atomic(envelope, json.dumps(published(room, first), indent=1).encode(), mode=PUBLIC, replace=True)
     _closing_lines(stage, room, envelope, keep=keep)
     return Shown(
         room, made_up=made_up, run=first, changed=changed, one_byte=ONE_BYTE,
