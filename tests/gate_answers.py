@@ -29,6 +29,7 @@ def gate_answer(
 ) -> GateIdentity:
     """Its identity. keys: dstack's interface that they come from. policy: by which it judges; that of the
     platform, if not given. issued: unix seconds."""
+    rules = policy or platform.policy()
     subject = subject or SimulatedEnclave(platform, COMPOSE, APP_ID)
     if keys is KeyInterface.V1:
         signer = subject.domain_key(domain=GATE_SIGNER_PATH, algorithm="secp256k1")
@@ -38,11 +39,13 @@ def gate_answer(
         chain_id=chain_id,
         app_id=subject.app_id,
         compose_hash=subject.compose_hash,
+        compose=subject.compose,
         root_public_key=root_public_key,
         signer_key=public_key33(signer.key),
         kms_root_key=platform.kms.root_public_key,
         signature_chain=signer.signature_chain,
-        policy_hash=(policy or platform.policy()).hash,
+        policy_hash=rules.hash,
+        policy=rules.document(),
         quote=b"",
         event_log=subject.event_log,
         collateral=platform.collateral(issued) if collateral is None else collateral,

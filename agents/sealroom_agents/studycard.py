@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 VERSION = 2
 """Version of the format."""
 CARD_LIMIT_BYTES = 2 * 1024 * 1024
-"""A card is a recipe (at most 256 KiB), a quote and collateral (about 30 KiB): far below this."""
+"""A card is a recipe and the gate's app-compose (at most 256 KiB each, in base64), a policy, a quote and
+collateral (about 30 KiB): far below this."""
 RECIPE_LIMIT_BYTES = 256 * 1024
 """What dstack takes as app-compose.json."""
 OWNERS_LIMIT = 16

@@ -12,6 +12,7 @@ Spec: `enclave/spec/platform-policy.md`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeVar
@@ -21,14 +22,14 @@ from sealroom.encoding import canonical, sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom.gpu_rules import GpuMember, GpuRules
 from sealroom.guarantee import GUARANTEES
-from sealroom.key_release.messages import MAX_LEASE_SECONDS
+from sealroom.key_release.messages import MAX_LEASE_SECONDS, MAX_POLICY
 from sealroom.model import Record
 from sealroom.model.base import AtMost, Either
 from sealroom.model.kinds import B32, U32, Base64, Flag, Hex, Text, UInt
 
 VERSION = 5
 """Version of the document; no other is read."""
-MAX_POLICY_BYTES = 64 * 1024
+MAX_POLICY_BYTES = MAX_POLICY
 MAX_OS_IMAGES = 64
 """Most sets of registers that a policy names."""
 MAX_MEMORY_SIZES = 16
@@ -235,16 +236,25 @@ class PlatformPolicy(Record, what="platform policy"):
 
     def encode(self) -> bytes:
         """The document as canonical JSON."""
-        return canonical({"version": VERSION, **self.to_json()})
+        return canonical(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """The document as a JSON object."""
+        return {"version": VERSION, **self.to_json()}
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a document, however it is laid out. Raises `FormatError`: `malformed`, `too-large`,
         `unsupported-version`."""
-        value: Any = strict_json(data, MAX_POLICY_BYTES)
-        if not isinstance(value, dict) or "version" not in value:
+        return cls.of_document(strict_json(data, MAX_POLICY_BYTES))
+
+    @classmethod
+    def of_document(cls, value: Any) -> Self:
+        """Read a document that is JSON already. Raises `FormatError`: `malformed`, `unsupported-version`."""
+        if not isinstance(value, Mapping) or "version" not in value:
             raise FormatError(Code.MALFORMED, f"{cls.what} lacks version")
-        found = value.pop("version")
+        members = dict(value)
+        found = members.pop("version")
         if found != VERSION or isinstance(found, bool):
             raise FormatError(Code.UNSUPPORTED_VERSION, f"{cls.what} has a version other than {VERSION}")
-        return cls.from_json(value)
+        return cls.from_json(members)

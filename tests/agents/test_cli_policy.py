@@ -27,8 +27,9 @@ from tests.agents.test_platform_evidence import (
     needs_recordings,
     recorded,
 )
-from tests.agents.worked import fresh_platform, make_gate, make_run, render_recipe
+from tests.agents.worked import WorkedGate, fresh_platform, make_gate, make_run, render_recipe
 
+from sealroom.encoding import to_hex
 from sealroom.errors import FormatError
 from sealroom.guarantee import GUARANTEES
 from sealroom.platform_policy import (
@@ -228,36 +229,73 @@ def test_a_file_that_is_no_recording_is_refused(text: str, tmp_path: Path) -> No
 def test_a_result_is_held_against_the_policy_of_its_gate(
     tmp_path: Path, written: Callable[[PlatformPolicy], Path]
 ) -> None:
-    """AT-06, AT-20, AT-30, OP-10: without the document all counts that one can grant; with it, what it
-    grants."""
+    """AT-06, AT-20, AT-30, OP-10: what the owners' document grants counts and no more, whether it comes in a
+    file or is the one that the envelope carries."""
     platform = fresh_platform()
     policy = platform.policy()
-    gate = make_gate(platform, policy_hash=policy.hash)
+    gate = make_gate(platform, policy=policy)
     run = make_run(platform, gate, render_recipe(tmp_path / "approved"))
     envelope, root = tmp_path / "envelope.json", tmp_path / "root.der"
     envelope.write_bytes(run.envelope().encode())
     root.write_bytes(platform.root_der)
 
-    def verified(policy: PlatformPolicy) -> Result:
-        words = ["verify", envelope, "--simulated-root", root, "--policy", written(policy)]
+    def verified(policy: PlatformPolicy | None) -> Result:
+        words = ["verify", envelope, "--simulated-root", root]
+        words += [] if policy is None else ["--policy", written(policy)]
         return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
-    assert verified(policy).exit_code == 4, "it holds; nothing pins its origin"
+    for given, whose in ((policy, "in "), (None, "that the envelope carries")):
+        held = verified(given)
+        assert held.exit_code == 4, "it holds; nothing pins its origin"
+        assert f"rules: the platform policy {to_hex(policy.hash)} {whose}" in held.stdout
     other = verified(replace(policy, emit="safe"))
     assert other.exit_code == 1
     assert "the gate judged by policy" in other.stderr
     long = replace(run, grant=replace(run.grant, lease_seconds=policy.lease_seconds + 1))
     envelope.write_bytes(long.envelope().encode())
-    refused = verified(policy)
-    assert refused.exit_code == 1
-    assert "the link grant is broken: a lease of 31 s, and 30 s by the platform policy" in refused.stderr
+    for given in (policy, None):
+        refused = verified(given)
+        assert refused.exit_code == 1
+        assert "the link grant is broken: a lease of 31 s, and 30 s by the platform policy" in refused.stderr
     strange = OsImage(digest=bytes(32), mr_td=bytes(48), rt_mr=(bytes(48),) * 3)
     narrow = replace(policy, os_images=(strange,))
-    gate = make_gate(platform, policy_hash=narrow.hash)
+    gate = make_gate(platform, policy=narrow)
     envelope.write_bytes(make_run(platform, gate, run.recipe.compose).envelope().encode())
-    refused = verified(narrow)
-    assert refused.exit_code == 1
-    assert "the link event-log is broken" in refused.stderr
+    for given in (narrow, None):
+        refused = verified(given)
+        assert refused.exit_code == 1
+        assert "the link event-log is broken" in refused.stderr
+
+
+def test_a_carried_policy_that_cannot_rule_proves_nothing(tmp_path: Path) -> None:
+    """AT-30: it was swapped, is for another root, or of a version that this release does not read."""
+    platform = fresh_platform()
+    recipe, root = render_recipe(tmp_path / "approved"), tmp_path / "root.der"
+    root.write_bytes(platform.root_der)
+    policy = platform.policy()
+    gate = make_gate(platform, policy=policy)
+    told = make_gate(platform, policy=replace(policy, root="intel"))
+
+    def verified(gate: WorkedGate) -> Result:
+        envelope = tmp_path / "envelope.json"
+        envelope.write_bytes(make_run(platform, gate, recipe).envelope().encode())
+        words = ["verify", str(envelope), "--simulated-root", str(root), "--json"]
+        return CliRunner().invoke(main, words, catch_exceptions=False)
+
+    assert json.loads(verified(gate).stdout)["policy"] == to_hex(policy.hash)
+    lax = {**gate.identity.policy, "leaseSeconds": 60}
+    swapped = verified(replace(gate, identity=replace(gate.identity, policy=lax)))
+    assert swapped.exit_code == 1 and json.loads(swapped.stdout)["policy"] is None
+    assert json.loads(swapped.stdout)["links"][-1]["code"] == "platform-policy-mismatch"
+    later = make_gate(platform, document={**policy.document(), "version": 6})
+    for gate, words in (
+        (told, "the platform policy is for quotes of root intel"),
+        (later, "the platform policy that the envelope carries"),
+    ):
+        ended = verified(gate)
+        said = json.loads(ended.stdout)
+        assert (ended.exit_code, said["ok"], said["code"]) == (78, False, "platform-policy")
+        assert words in said["error"] and "verdict" not in said
 
 
 # --- real machines -------------------------------------------------------------------------------

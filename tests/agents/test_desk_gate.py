@@ -14,7 +14,7 @@ from tests.agents.office import Office
 from tests.agents.worked import make_gate
 from tests.local_chain import ROOT, LocalChain, account
 
-from sealroom.encoding import sha256, to_hex
+from sealroom.encoding import to_hex
 from sealroom.key_release import GateIdentity
 from sealroom.recipe import render
 from sealroom_agents.simulator import SIMULATED_OS_IMAGE, SimulatedPlatform
@@ -48,7 +48,7 @@ def given(office: Office, url: str, *more: str) -> tuple[str, ...]:
 
 
 def genuine() -> GateIdentity:
-    return make_gate(PLATFORM, policy_hash=PLATFORM.policy().hash).identity
+    return make_gate(PLATFORM, policy=PLATFORM.policy()).identity
 
 
 def test_a_gate_is_asked_verified_and_proposed(office: Office) -> None:
@@ -75,7 +75,7 @@ def test_a_gate_is_asked_verified_and_proposed(office: Office) -> None:
 
 def test_a_gate_under_another_policy_is_not_proposed(office: Office) -> None:
     """AT-30: its quote covers the policy by which it judges."""
-    other = make_gate(PLATFORM, policy_hash=sha256(b"another policy")).identity
+    other = make_gate(PLATFORM, policy=PLATFORM.policy(emit="safe")).identity
     with answering(other.encode()) as url:
         code, words, _ = office.refused(*given(office, url), by=0)
     assert code == "proposal-differs" and "platform policy" in words
@@ -83,7 +83,8 @@ def test_a_gate_under_another_policy_is_not_proposed(office: Office) -> None:
 
 
 def test_a_gate_that_says_another_policy_than_its_quote_covers_is_not_proposed(office: Office) -> None:
-    lied = replace(make_gate(PLATFORM, policy_hash=bytes(32)).identity, policy_hash=PLATFORM.policy().hash)
+    other = make_gate(PLATFORM, policy=PLATFORM.policy(emit="safe")).identity
+    lied = replace(other, policy_hash=PLATFORM.policy().hash)
     with answering(lied.encode()) as url:
         code, *_ = office.refused(*given(office, url), by=0)
     assert code == "report-data-mismatch"
@@ -91,14 +92,14 @@ def test_a_gate_that_says_another_policy_than_its_quote_covers_is_not_proposed(o
 
 def test_a_gate_of_another_machine_maker_or_kms_is_not_proposed(office: Office) -> None:
     stranger = SimulatedPlatform(b"\x22" * 32)
-    foreign = make_gate(stranger, policy_hash=PLATFORM.policy().hash).identity
+    foreign = make_gate(stranger, policy=PLATFORM.policy()).identity
     with answering(foreign.encode()) as url:
         code, *_ = office.refused(*given(office, url), by=0)
     assert code == "quote-invalid"
 
 
 def test_a_gate_of_another_chain_is_not_proposed(office: Office) -> None:
-    other = make_gate(PLATFORM, chain_id=1337, policy_hash=PLATFORM.policy().hash).identity
+    other = make_gate(PLATFORM, chain_id=1337, policy=PLATFORM.policy()).identity
     with answering(other.encode()) as url:
         code, words, _ = office.refused(*given(office, url), by=0)
     assert code == "proposal-differs" and "1337" in words

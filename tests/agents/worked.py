@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from sealroom import recipe as recipes
 from sealroom import typed
-from sealroom.encoding import sha256
+from sealroom.encoding import canonical, sha256
 from sealroom.envelope import (
     Envelope,
     Statement,
@@ -57,9 +57,11 @@ from sealroom.keys import (
     generate_signer,
 )
 from sealroom.model import Allowance
+from sealroom.platform_policy import PlatformPolicy
 from sealroom.recipe.result import build_result
 from sealroom_agents.attestation.gpu import Fetched, Material, write_material
 from sealroom_agents.simulator import DEFAULT_MACHINE, SIMULATED_OS_IMAGE, SimulatedEnclave, SimulatedPlatform
+from sealroom_agents.simulator.gpu import GPU_RULES
 from sealroom_agents.studycard import CardOwner, StudyCard
 
 CHAIN_ID = 31337
@@ -70,8 +72,6 @@ OWNERS = (
     CardOwner(id="hospital-A", account="0x" + "0a" * 20),
     CardOwner(id="hospital-B", account="0x" + "0b" * 20),
 )
-POLICY_HASH = b"\x90" * 32
-"""Of the platform policy by which the gates here judge."""
 GATE_COMPOSE = b'{"manifest_version":2,"name":"sealroom-gate","runner":"docker-compose"}'
 STUDY_YAML = """\
 version: 2
@@ -151,10 +151,14 @@ def make_gate(
     os_image: bytes = SIMULATED_OS_IMAGE,
     app_id: bytes | None = None,
     claims_root: bytes | None = None,
-    policy_hash: bytes = POLICY_HASH,
+    policy: PlatformPolicy | None = None,
+    document: Mapping[str, Any] | None = None,
 ) -> WorkedGate:
     """Boot a gate and let it say who it is. `claims_root`: a root public key
-    that it names and does not hold."""
+    that it names and does not hold. `policy`: by which it judges; if not given,
+    that of the platform, with rules for its GPUs. `document`: the same as JSON, which may be none."""
+    rules = document or (policy or platform.policy(gpu=GPU_RULES)).document()
+    policy_hash = sha256(canonical(rules))
     issued = int(time.time()) if now is None else now
     app_id = recipes.compose_hash(compose)[:20] if app_id is None else app_id
     machine = SimulatedEnclave(platform, compose, app_id, os_image=os_image)
@@ -164,10 +168,12 @@ def make_gate(
         chain_id=chain_id,
         app_id=machine.app_id,
         compose_hash=machine.compose_hash,
+        compose=compose,
         root_public_key=root.public if claims_root is None else claims_root,
         signer_key=signer.public_key,
         kms_root_key=platform.kms.root_public_key,
         policy_hash=policy_hash,
+        policy=rules,
         signature_chain=signer.signature_chain,
         quote=b"",
         event_log=machine.event_log,

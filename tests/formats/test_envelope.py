@@ -223,8 +223,8 @@ def test_an_envelope_with_a_field_more_or_less_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda value: value.update(version=3),
-        lambda value: value.update(version=5),
+        lambda value: value.update(version=4),
+        lambda value: value.update(version=6),
         lambda value: value["statement"].update(payloadType="text/plain"),
         lambda value: value["statement"]["signatures"].append(value["statement"]["signatures"][0]),
         lambda value: value["receipt"].pop("grantHash"),

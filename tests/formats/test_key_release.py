@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroom.codes import Code
-from sealroom.encoding import canonical, sha256
+from sealroom.encoding import canonical, sha256, to_base64
 from sealroom.errors import KeyReleaseError
 from sealroom.gpu_demand import GpuDemand
 from sealroom.key_release import (
@@ -382,6 +382,35 @@ def test_a_gate_identity_cannot_contradict_itself(change: dict[str, str]) -> Non
     assert GateIdentity.from_json(value)
     with pytest.raises(KeyReleaseError):
         GateIdentity.from_json({**value, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policy": []},
+        {"policy": None},
+        {"policy": {"root": "x" * (64 * 1024)}},
+        {"policy": {"root": "\ud800"}},
+        {"compose": "{}"},
+        {"compose": to_base64(bytes(256 * 1024 + 1))},
+    ],
+    ids=["list", "null", "too long", "no text", "no base64", "too large"],
+)
+def test_what_a_gate_carries_is_bounded(change: dict[str, Any]) -> None:
+    """AT-31: policy and app-compose, which an enclave hands on as they are."""
+    value = gate_identity().to_json()
+    with pytest.raises(KeyReleaseError) as caught:
+        GateIdentity.from_json({**value, **change})
+    assert caught.value.code == "malformed"
+
+
+def test_a_policy_of_any_version_is_carried() -> None:
+    """An enclave is not of the release of each policy that owners will adopt."""
+    largest = {"root": "x" * (64 * 1024 - len('{"root":""}'))}
+    for policy in ({}, {"version": 99, "more": [1, {"deep": None}]}, largest):
+        carried = replace(gate_identity(), policy=policy)
+        assert GateIdentity.parse(carried.encode()) == carried
+        assert carried.policy_digest == sha256(canonical(policy))
 
 
 @pytest.mark.parametrize("said", ["v0", "v2", "V1", "", None, 1, True, ["v1"]])

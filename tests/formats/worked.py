@@ -17,7 +17,7 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
 from sealroom import typed
-from sealroom.encoding import sha256
+from sealroom.encoding import canonical, sha256
 from sealroom.envelope import (
     Envelope,
     Statement,
@@ -119,6 +119,9 @@ DATASETS = (
     ),
 )
 QUOTE = bytes(range(256)) * 4
+GATE_COMPOSE = b'{"manifest_version":2,"name":"sealroom-gate"}'
+POLICY: dict[str, Any] = {"version": 5, "root": "intel"}
+"""Stands where a platform policy does: a format's reader leaves it to who judges by it."""
 GRANT = Grant(
     run_id=HELLO.run_id,
     study=secret("study"),
@@ -171,12 +174,14 @@ def gate_identity() -> GateIdentity:
     return GateIdentity(
         chain_id=CHAIN_ID,
         app_id=app_id,
-        compose_hash=secret("gate compose"),
+        compose_hash=sha256(GATE_COMPOSE),
+        compose=GATE_COMPOSE,
         root_public_key=GATE_ROOT.public,
         signer_key=public_key33(GATE_SIGNER),
         kms_root_key=public_key33(KMS_ROOT),
         signature_chain=kms_signature_chain(app_id),
-        policy_hash=secret("platform policy"),
+        policy_hash=sha256(canonical(POLICY)),
+        policy=POLICY,
         quote=QUOTE,
         event_log="[]",
         collateral={"tcb_info": "{}"},

@@ -95,4 +95,4 @@ def make_envelopes() -> None:
         "stage": "EnvelopeError",
         "comment": "the format before this one",
     }
-    Vector(fields, canonical({**holds.to_json(), "version": 3})).write(FOLDER / "envelope" / "version_3")
+    Vector(fields, canonical({**holds.to_json(), "version": 4})).write(FOLDER / "envelope" / "version_4")

@@ -130,6 +130,14 @@ def of_lies(truth: Truth, now: int) -> Iterator[tuple[str, Told]]:
             "the gate names another app-compose than its event log measures",
             replace(truth.envelope, gate=replace(gate, compose_hash=OTHER)),
         ),
+        "gate-quote-with-a-swapped-policy": (
+            "the gate's quote binds the platform policy, and another document is carried",
+            replace(truth.envelope, gate=replace(gate, policy={**gate.policy, "leaseSeconds": 60})),
+        ),
+        "gate-quote-with-a-swapped-compose": (
+            "the gate's event log measures its app-compose, and other bytes are carried",
+            replace(truth.envelope, gate=replace(gate, compose=gate.compose + b" ")),
+        ),
     }
     for name, (comment, envelope) in changed.items():
         yield name, case(comment, envelope)

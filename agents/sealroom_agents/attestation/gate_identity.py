@@ -2,7 +2,8 @@
 """Verify a gate before an owner seals to it: its quote, its recipe, and the keys that it shows (AT-30).
 
 The quote's report data binds the gate's root public key, signer, KMS root key and platform policy to the
-attested machine, and its event log says which app-compose runs there. Whether that compose hash, KMS root,
+attested machine, and its event log says which app-compose runs there. Both documents come with the identity,
+and are those that quote and log bind. Whether that compose hash, KMS root,
 policy and chain are the right ones is for the caller, who compares them with what the owners adopted.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealroom.codes import Code
+from sealroom.encoding import sha256, to_hex
 from sealroom.errors import KeyReleaseError
 from sealroom.key_release import GateIdentity, check_kms_chain, gate_report_data
 from sealroom_agents.attestation.evidence import verify_evidence
@@ -56,7 +58,9 @@ def verify_gate(identity: GateIdentity | Mapping[str, Any], *, trust: TrustRoot,
 
     Raises `AttestationError`: `malformed` for an identity that is no identity,
     `simulated-root-off-local-chain`, all codes of `verify_evidence`, `app-id-mismatch`,
-    `compose-hash-mismatch`, `key-provider-mismatch` (no KMS, or a broken signature chain).
+    `compose-hash-mismatch` (also where it carries another app-compose), `platform-policy-mismatch` (it
+    carries another document than the one that its quote binds), `key-provider-mismatch` (no KMS, or a broken
+    signature chain).
     """
     gate = _parse(identity)
     facts = attested_gate(gate, trust=trust, now=now)
@@ -91,6 +95,16 @@ def attested_gate(gate: GateIdentity, *, trust: TrustRoot, now: int) -> GateFact
     if evidence.compose_hash != gate.compose_hash:
         raise AttestationError(
             Code.COMPOSE_HASH_MISMATCH, "the gate's machine booted another recipe than the gate says"
+        )
+    if sha256(gate.compose) != evidence.compose_hash:
+        raise AttestationError(
+            Code.COMPOSE_HASH_MISMATCH, "the gate shows another app-compose than its machine booted"
+        )
+    if gate.policy_digest != gate.policy_hash:
+        raise AttestationError(
+            Code.PLATFORM_POLICY_MISMATCH,
+            f"the gate shows the platform policy {to_hex(gate.policy_digest)}, and its quote binds "
+            f"{to_hex(gate.policy_hash)}",
         )
     if evidence.key_provider != KMS:
         raise AttestationError(

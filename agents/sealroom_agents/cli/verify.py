@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealroom.codes import Code
-from sealroom.encoding import sha256
+from sealroom.encoding import sha256, to_hex
 from sealroom_agents.cli.file_kinds import ENVELOPE, expecting
 from sealroom_agents.cli.options import (
     FILE,
@@ -23,13 +23,13 @@ from sealroom_agents.cli.options import (
     simulated_root_option,
     trust_for,
 )
+from sealroom_agents.cli.ruling import rules_of, told_rules
 from sealroom_agents.cli.terminal import coloured, complain, finding, read_bounded, warn, write_out
 from sealroom_agents.errors import CommandExit, ToolError
 from sealroom_agents.recipe_words import guarantee_facts
 
 if TYPE_CHECKING:
     from sealroom.envelope import Envelope
-    from sealroom.platform_policy import PlatformPolicy
     from sealroom.recipe import Recipe
     from sealroom_agents.errors import ChainError
     from sealroom_agents.verification import Link, Pin, TrustedBlock, Verdict
@@ -123,8 +123,8 @@ def verify(
     these blocks; --block-hash does without a node. With --rpc also whether anyone revoked since. For an
     envelope without proofs --rpc must be a node that keeps old state.
 
-    Of machines all is accepted that a platform policy can grant, since the owners' policy isn't in the
-    envelope, only its hash. With --policy it is that policy, and no more than it grants, also of the lease.
+    Machines, GPUs and the lease are held against the platform policy by which the gate judged. The envelope
+    carries it, and the gate's quote binds its hash; a document in --policy must have the same.
 
     --page writes one file that walks the same links in an auditor's browser: it asks nobody, and compiles no
     SQL. Its SHA-256 stands in the release's SHA256SUMS.
@@ -177,11 +177,7 @@ def verify(
     if pin_file is not None:
         pin = verification.parse_pin(read_bounded(pin_file, verification.PIN_LIMIT_BYTES, "a pin file"))
     trust = trust_for(simulated_root, chain_id=envelope.statement.chain_id)
-    policy = None if policy_file is None else _held(policy_file, envelope)
-    if policy is not None:
-        from sealroom_agents.attestation import trust_under
-
-        trust = trust_under(policy, trust)
+    policy, trust, unruled = rules_of(policy_file, envelope, trust)
     reader = reader_for(rpc) if rpc else None
     links = [] if held is None else model_links(held)
     if attestation_file is not None:
@@ -206,6 +202,8 @@ def verify(
         links, pin=pin, on_chain=reader is not None, simulated=trust.is_simulated
     )
     holds = verdict.broken is None and undecided is None
+    if holds and unruled is not None:
+        raise unruled
     unused = {number for number, _ in block_hashes} - {block.number for block in verdict.blocks}
     if holds and unused:
         warn(f"no proof is of block {', '.join(map(str, sorted(unused)))}: what you gave of it is not used")
@@ -213,9 +211,12 @@ def verify(
     if as_json:
         facts = _facts(links, pin, verdict, undecided)
         promise = None if recipe is None else guarantee_facts(recipe)
-        told = {"onChain": reader is not None, "guarantee": promise, **facts}
+        rules = None if policy is None or not holds else to_hex(policy.hash)
+        told = {"onChain": reader is not None, "policy": rules, "guarantee": promise, **facts}
         click.echo(json.dumps(told))
     else:
+        if policy is not None and holds:
+            click.echo(told_rules(policy, policy_file))
         for label, answer in [*_promised(recipe), *verdict.lines()]:
             click.echo(f"{label}: {coloured(answer)}")
     if undecided is not None:
@@ -229,22 +230,6 @@ def verify(
     if not as_json:
         _tell(len(links), verdict)
     return CommandExit.UNPROVEN if verdict.unproven else 0
-
-
-def _held(policy_file: Path, envelope: Envelope) -> PlatformPolicy:
-    """The platform policy, which must be the one that the gate's quote binds."""
-    from sealroom.encoding import to_hex
-    from sealroom_agents.gate.policy_file import load_policy
-
-    policy = load_policy(policy_file)
-    if policy.hash != envelope.gate.policy_hash:
-        raise ToolError(
-            Code.PLATFORM_POLICY_MISMATCH,
-            f"the gate judged by policy {to_hex(envelope.gate.policy_hash)}, and {policy_file} is "
-            f"{to_hex(policy.hash)}",
-            "the gate that granted shows its policy at GET /v1/policy",
-        )
-    return policy
 
 
 def _write_page(page: Path) -> None:
@@ -267,8 +252,6 @@ def _tell_links(links: Sequence[Link]) -> None:
 
 
 def _told_block(block: TrustedBlock) -> str:
-    from sealroom.encoding import to_hex
-
     measured = "" if block.gate_compose is None else f" (compose {to_hex(block.gate_compose)[:10]}…)"
     words = {"node": "--rpc", "auditor": "--block-hash", "gate": f"the gate's signature{measured}"}
     who = " and ".join(words[voucher] for voucher in block.vouchers) or "nobody"
@@ -312,8 +295,6 @@ def _promised(recipe: Recipe | None) -> list[tuple[str, str]]:
 
 
 def _facts(links: list[Link], pin: Pin, verdict: Verdict, undecided: ChainError | None) -> dict[str, object]:
-    from sealroom.encoding import to_hex
-
     outcome = "undecided" if undecided is not None else str(verdict.outcome)
     return {
         "ok": outcome in ("proven", "simulated"),

@@ -70,7 +70,7 @@ class GateRoot:
         self._quoting = threading.Lock()
         try:
             info = guest.info()
-            self._app_id, self._compose_hash = info.app_id, info.compose_hash
+            self._app_id, self._compose, self._compose_hash = info.app_id, info.compose, info.compose_hash
             signer = guest.key(GATE_SIGNER_PATH, GATE_SIGNER_PURPOSE, keys)
             root = guest.key(GATE_ROOT_PATH, GATE_ROOT_PURPOSE, keys)
             self._signer_key = signer.key
@@ -185,11 +185,13 @@ class GateRoot:
             chain_id=self._chain_id,
             app_id=self._app_id,
             compose_hash=self._compose_hash,
+            compose=self._compose,
             root_public_key=self.root_key.public,
             signer_key=self._signer_public,
             kms_root_key=self._kms_root,
             signature_chain=self._chain,
             policy_hash=self.policy.hash,
+            policy=self.policy.document(),
             quote=found.quote,
             event_log=found.event_log,
             collateral=self._collateral.fetch(found.quote),

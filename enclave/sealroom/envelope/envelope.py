@@ -31,7 +31,7 @@ from sealroom.key_release.messages import (
 from sealroom.keys import KEM_PUBLIC_SIZE, SIGNATURE_SIZE
 from sealroom.model import Grant, Receipt
 
-VERSION = 4
+VERSION = 5
 """Version of the format."""
 MAX_ENVELOPE_BYTES = 6 * 1024 * 1024
 """Most bytes of an envelope: two event logs, two collaterals and a recipe fit well."""

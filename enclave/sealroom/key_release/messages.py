@@ -51,6 +51,10 @@ MAX_GPU_EVIDENCE = 256 * 1024
 """Most bytes of GPU evidence."""
 MAX_GPU_MATERIAL = 512 * 1024
 """Most bytes of what a gate judged GPU evidence by; a machine of one kind of GPU takes some 60 KiB."""
+MAX_POLICY = 64 * 1024
+"""Most bytes of a platform policy, as canonical JSON."""
+MAX_COMPOSE = 256 * 1024
+"""Most bytes of an app-compose.json: what dstack takes."""
 MAX_DATASETS = 16
 """Most datasets of a study."""
 MAX_HEADER = 1024 * 1024
@@ -125,6 +129,7 @@ class Message(Record):
 class GateIdentity(Message, what="gate identity"):
     """Who the gate is, with the proof: `GET /v1/gate`."""
 
+    version = 3
     limit = MAX_IDENTITY_BODY
 
     chain_id: ChainId
@@ -133,6 +138,8 @@ class GateIdentity(Message, what="gate identity"):
     """dstack app id of the gate's own CVM."""
     compose_hash: B32
     """Compose hash of the gate's own app."""
+    compose: Annotated[bytes, Base64(MAX_COMPOSE)]
+    """Bytes of the gate's own app-compose.json, of which that is the SHA-256: which images run there."""
     root_public_key: KemKey
     """X-Wing public key to which owners wrap data keys."""
     signer_key: Annotated[bytes, Hex(33)]
@@ -143,6 +150,8 @@ class GateIdentity(Message, what="gate identity"):
     """dstack's two signatures over the signer key: by the app key, then by the KMS root key."""
     policy_hash: B32
     """SHA-256 of the platform policy by which it judges, in its own canonical bytes."""
+    policy: Annotated[Mapping[str, Any], JsonObject()]
+    """That document. Only who judges by it reads it: an enclave hands it on, of whatever version it is."""
     quote: Annotated[bytes, Base64(MAX_QUOTE)]
     """TDX quote of the gate's CVM, whose report data is `release.gate_report_data`."""
     event_log: Annotated[str, Text(MAX_EVENT_LOG)]
@@ -170,7 +179,17 @@ class GateIdentity(Message, what="gate identity"):
         """Address of the signer key."""
         return address_of_public(self.signer_key)
 
+    @property
+    def policy_digest(self) -> bytes:
+        """SHA-256 of the document that it carries; whether that is `policy_hash`, its reader checks."""
+        return sha256(canonical(self.policy))
+
     def fault(self) -> str | None:
+        try:
+            if len(canonical(self.policy)) > MAX_POLICY:
+                return f"has policy of more than {MAX_POLICY} bytes"
+        except FormatError as error:
+            return f"has policy that is no canonical JSON: {error.message}"
         if len(self.signature_chain) != 2:
             return "has signatureChain without two signatures"
         try:

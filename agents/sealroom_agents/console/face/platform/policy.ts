@@ -8,12 +8,11 @@ import { canonical, strictJson } from "../base/encoding.ts";
 import { sha256 } from "../base/hashes.ts";
 import { refuse } from "../base/refusal.ts";
 import type { DeviceRule, OsImage } from "../verify/attestation/trust.ts";
-import { MAX_LEASE_SECONDS } from "../verify/messages.ts";
+import { MAX_LEASE_SECONDS, MAX_POLICY } from "../verify/messages.ts";
 import { MAX_OS_IMAGES, OS_IMAGE } from "../verify/pin.ts";
 import type { Kind } from "../verify/records.ts";
 import { B32, blob, fixed, many, nested, outside, record, text, U32, uint } from "../verify/records.ts";
 
-export const MAX_POLICY_BYTES = 64 * 1024;
 const VERSION = 5;
 const MAX_CHECKSUMS = 4096;
 const MAX_MEASUREMENT = 2048;
@@ -184,7 +183,7 @@ const POLICY = record<PlatformPolicy>(
 );
 
 /** Reads a document, however it is laid out. Codes: `malformed`, `too-large`, `unsupported-version`. */
-export const parsePolicy = (data: Bytes): PlatformPolicy => POLICY.read(strictJson(data, MAX_POLICY_BYTES));
+export const parsePolicy = (data: Bytes): PlatformPolicy => POLICY.read(strictJson(data, MAX_POLICY));
 
 /** What owners adopt: SHA-256 of its canonical bytes. */
 export const policyHash = (policy: PlatformPolicy): Hex => sha256(utf8(canonical(POLICY.json(policy))));

@@ -24,7 +24,7 @@ import { Refusal, refuse } from "../base/refusal.ts";
 import type { Statement } from "./statement.ts";
 import { SignedStatement, parseStatement } from "./statement.ts";
 
-const VERSION = 4;
+const VERSION = 5;
 export const MAX_ENVELOPE_BYTES = 6 * 1024 * 1024;
 export const MAX_RECIPE_BYTES = 256 * 1024;
 

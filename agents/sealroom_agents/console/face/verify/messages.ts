@@ -2,8 +2,9 @@
 // The records of an envelope: what gate and enclave say to each other, what stands on chain, and what owners agree.
 // Twin of `sealroom.model`, `sealroom.key_release.messages` and `sealroom.envelope.anchor`.
 import type { Bytes, Hex } from "../base/bytes.ts";
-import { unhex } from "../base/bytes.ts";
+import { unhex, utf8 } from "../base/bytes.ts";
 import type { Json, JsonObject } from "../base/encoding.ts";
+import { canonical } from "../base/encoding.ts";
 import { addressOfPublic, sha256 } from "../base/hashes.ts";
 import type { Kind } from "./records.ts";
 import { ADDRESS, B32, JSON_OBJECT, U16, U24, U32, U64, blob, fixed, many, nested, record, text, uint } from "./records.ts";
@@ -13,11 +14,14 @@ export const MAX_QUOTE = 16 * 1024;
 export const MAX_EVENT_LOG = 1024 * 1024;
 export const MAX_GPU_EVIDENCE = 256 * 1024;
 export const MAX_GPU_MATERIAL = 512 * 1024;
+export const MAX_POLICY = 64 * 1024;
+export const MAX_COMPOSE = 256 * 1024;
 export const KEM_PUBLIC_SIZE = 1216;
 export const SIGNATURE_SIZE = 65;
 export const MAX_LEASE_SECONDS = 60;
 export const GUARANTEE = /^(?:by-construction|by-blocks|by-reading)$/;
 const VERSION = 2;
+const IDENTITY_VERSION = 3;
 const MAX_LIST = 64;
 const MAX_APPROVALS = 16;
 const MAX_PROOFS = 32;
@@ -141,11 +145,15 @@ export interface GateIdentity {
   chainId: bigint;
   appId: Hex;
   composeHash: Hex;
+  /** The gate's own app-compose, of which that is the SHA-256. */
+  compose: Bytes;
   rootPublicKey: Bytes;
   signerKey: Hex;
   kmsRootKey: Hex;
   signatureChain: Hex[];
   policyHash: Hex;
+  /** The document of that hash. */
+  policy: JsonObject;
   quote: Bytes;
   eventLog: string;
   collateral: JsonObject;
@@ -159,11 +167,13 @@ const IDENTITY = record<GateIdentity>(
     chainId: CHAIN_ID,
     appId: fixed(20),
     composeHash: B32,
+    compose: blob(MAX_COMPOSE),
     rootPublicKey: blob(KEM_PUBLIC_SIZE, KEM_PUBLIC_SIZE),
     signerKey: fixed(33),
     kmsRootKey: fixed(33),
     signatureChain: many(SIGNATURE, 2),
     policyHash: B32,
+    policy: JSON_OBJECT,
     quote: blob(MAX_QUOTE),
     eventLog: text(MAX_EVENT_LOG),
     collateral: JSON_OBJECT,
@@ -173,9 +183,15 @@ const IDENTITY = record<GateIdentity>(
   },
   {
     what: "gate identity",
-    version: VERSION,
+    version: IDENTITY_VERSION,
     optional: ["keyInterface"],
-    fault: ({ signatureChain, signerKey }) => {
+    fault: ({ signatureChain, signerKey, policy }) => {
+      try {
+        if (utf8(canonical(policy)).length > MAX_POLICY) return `has policy of more than ${MAX_POLICY} bytes`;
+      } catch (error) {
+        if (error instanceof Refusal) return `has policy that is no canonical JSON: ${error.message}`;
+        throw error;
+      }
       if (signatureChain.length !== 2) return "has signatureChain without two signatures";
       try {
         addressOfPublic(unhex(signerKey));

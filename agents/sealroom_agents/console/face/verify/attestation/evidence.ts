@@ -2,7 +2,10 @@
 // From a quote, its collateral and its event log to the facts about one machine. Twin of
 // `sealroom_agents.attestation.evidence` and `sealroom_agents.attestation.gate_identity`.
 import type { Bytes, Hex } from "../../base/bytes.ts";
+import { utf8 } from "../../base/bytes.ts";
 import type { JsonObject } from "../../base/encoding.ts";
+import { canonical } from "../../base/encoding.ts";
+import { sha256 } from "../../base/hashes.ts";
 import type { Gate } from "../messages.ts";
 import { refuse } from "../../base/refusal.ts";
 import { gateReportData } from "../release.ts";
@@ -52,6 +55,9 @@ export const attestedGate = (gate: Gate, trust: TrustRoot, now: bigint): GateFac
   const evidence = verifyEvidence(gate.quote, gate.eventLog, gate.collateral, trust, now, gateReportData(gate));
   if (evidence.appId !== gate.appId) refuse("app-id-mismatch", "the gate's machine booted another app than the gate says");
   if (evidence.composeHash !== gate.composeHash) refuse("compose-hash-mismatch", "the gate's machine booted another recipe than the gate says");
+  if (sha256(gate.compose) !== evidence.composeHash) refuse("compose-hash-mismatch", "the gate shows another app-compose than its machine booted");
+  const shown = sha256(utf8(canonical(gate.policy)));
+  if (shown !== gate.policyHash) refuse("platform-policy-mismatch", `the gate shows the platform policy ${shown}, and its quote binds ${gate.policyHash}`);
   if (evidence.keyProvider !== KMS) refuse("key-provider-mismatch", `the gate's keys come from ${evidence.keyProvider}, not a KMS`);
   return { ...gate, evidence };
 };
