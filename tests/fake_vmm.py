@@ -63,6 +63,9 @@ class FakeVmm:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.token = token
         self.images = [{"name": "dstack-0.5.8", "description": "", "version": "0.5.8", "is_dev": False}]
+        self.gpus: list[dict[str, Any]] = []
+        """What `ListGpus` offers."""
+        self.gpu_enabled, self.allow_attach_all = True, False
         self.faults: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
         """Methods that are answered otherwise."""
         self.refusals: dict[str, list[str]] = {}
@@ -109,6 +112,9 @@ class FakeVmm:
     def GetComposeHash(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"hash": hashlib.sha256(body["compose_file"].encode()).hexdigest()}
 
+    def ListGpus(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"gpus": self.gpus, "allow_attach_all": self.allow_attach_all}
+
     def CreateVm(self, body: dict[str, Any]) -> dict[str, Any]:
         if unknown := body.keys() - VM_FIELDS:
             raise Refusal(f"unknown fields {unknown}")
@@ -123,6 +129,7 @@ class FakeVmm:
             raise Refusal("Invalid app_id")
         if body["image"] not in {image["name"] for image in self.images}:
             raise Refusal("Failed to load image")
+        self._attach(body)
         vm = Vm(str(uuid.uuid4()), body)
         self.vms[vm.id] = vm
         threading.Thread(target=self.boot, args=(vm,), daemon=True).start()
@@ -159,6 +166,26 @@ class FakeVmm:
         at = (body["page"] - 1) * size
         shown = [vm.shown() for vm in found[at : at + size]]
         return {"vms": shown, "port_mapping_enabled": False, "total": len(found)}
+
+    def _attach(self, body: dict[str, Any]) -> None:
+        """`resolve_gpus_with_config`, with the checks of 0.6; and where another VM has a GPU, a refusal, in
+        place of QEMU's end."""
+        wanted = body.get("gpus", {"attach_mode": "", "gpus": []})
+        mode, slots = wanted["attach_mode"], [each["slot"] for each in wanted["gpus"]]
+        if mode not in ("", "listed", "all"):
+            raise Refusal(f"Invalid GPU attach mode: {mode}")
+        if (slots or mode == "all") and not self.gpu_enabled:
+            raise Refusal("GPU is not enabled")
+        if mode == "all" and not self.allow_attach_all:
+            raise Refusal("Attaching all GPUs is not allowed")
+        offered = {gpu["slot"]: gpu for gpu in self.gpus}
+        for slot in slots:
+            if slot not in offered:
+                raise Refusal(f"GPU {slot} is not offered by this node")
+        for slot in offered if mode == "all" else slots:
+            if not offered[slot]["is_free"]:
+                raise Refusal(f"Failed to start VM: vfio {slot}: Device or resource busy")
+            offered[slot]["is_free"] = False
 
     def _vm(self, body: dict[str, Any]) -> Vm:
         if (vm := self.vms.get(body["id"])) is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -143,7 +145,7 @@ def test_a_vm_measures_the_recipe_and_is_told_its_run(
     assert (hints["run_id"], hints["gate"]) == (asked.run_id, "http://gate.example")
     assert hints["runner"].startswith("http://10.0.2.2:8402/v1/runs/")
     assert set(hints["datasets"]) == {spec.path for spec in parse(compose).datasets}
-    assert TOKEN not in json.dumps(vmm.calls)
+    assert TOKEN not in json.dumps(vmm.calls) and "gpus" not in created
 
     url = reached(backend, enclave)
     assert HTTP.get(f"{url}/datasets/hospital-A/cohort-A.tar").content == b"sealed" * 100_000
@@ -256,6 +258,7 @@ def test_an_image_for_development_is_refused(by_tcp: RemoteBackend, tcp: FakeVmm
         ("Port mapping is not allowed for tcp:0.0.0.0:80", "host-feature"),
         ("GPU is not enabled", "host-feature"),
         ("Attaching all GPUs is not allowed", "host-feature"),
+        ("GPU 0000:0a:00.0 is not offered by this node", "host-feature"),
         ("Invalid name: a/b", "host-refused"),
         ("VM not found", "vm-unknown"),
         ("VM is being removed", "host-busy"),
@@ -274,7 +277,7 @@ def test_every_reason_of_the_vmm_has_a_code(
 
 
 def test_each_code_of_a_reason_is_tested_above() -> None:
-    assert len(REASONS) == 6
+    assert len(REASONS) == 7
 
 
 def raw(status: int, body: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
@@ -342,6 +345,143 @@ def test_a_vm_whose_answer_was_lost_is_found_by_its_name_and_ended(
     tcp.faults["CreateVm"] = lost
     assert refused(by_tcp, compose).code == "host-unreachable"
     assert tcp.vms == {} and "RemoveVm" in tcp.called()
+
+
+# --- GPUs ----------------------------------------------------------------------------------------
+
+H100_PCIE, H200, A100, SWITCH = "10de:2331", "10de:2335", "10de:20b0", "10de:22a3"
+
+
+def demanding(folder: Path, count: int, mode: str = "passthrough") -> bytes:
+    """The worked study for a dstack host, with GPUs."""
+    study = Path(shutil.copytree(STUDY, folder / f"study-{count}-{mode}"))
+    text = (study / "study.yaml").read_text()
+    demand = f"gpu: {{kind: h100, count: {count}, mode: {mode}}}\nhints: dstack\n"
+    assert "gpu: none\n" in text
+    (study / "study.yaml").write_text(text.replace("gpu: none\n", demand, 1))
+    return render(study)
+
+
+def offer(*products: str, busy: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+    """What a host lists: these boards, in slots 0000:10:00.0, 0000:11:00.0 and so on."""
+    return [
+        {
+            "slot": f"0000:{0x10 + number:02x}:00.0", "product_id": product,
+            "description": f"3D controller: NVIDIA Corporation [{product}]", "is_free": number not in busy,
+        }
+        for number, product in enumerate(products)
+    ]  # fmt: skip
+
+
+def given(vmm: FakeVmm) -> list[Any]:
+    return [body["gpus"] for name, body in vmm.calls if name == "CreateVm"]
+
+
+def test_a_vm_gets_as_many_free_gpus_of_the_kind_as_its_recipe_demands(
+    by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path
+) -> None:
+    tcp.gpus = offer(A100, H100_PCIE, H200, SWITCH, H100_PCIE, H100_PCIE, busy=(1,))
+    enclave = by_tcp.start(order(demanding(tmp_path, 2)))
+    assert tcp.called() == ["ListImages", "GetComposeHash", "ListGpus", "CreateVm"]
+    slots = [{"slot": "0000:12:00.0"}, {"slot": "0000:14:00.0"}]
+    assert given(tcp) == [{"attach_mode": "listed", "gpus": slots}]
+    error = refused_beside(by_tcp, demanding(tmp_path, 3), enclave)
+    assert error.code == "host-busy" and error.code.transient and "1 of the host's are free" in error.message
+    assert len(given(tcp)) == 1
+    enclave.clean()
+
+
+def refused_beside(backend: RemoteBackend, compose: bytes, other: RemoteEnclave) -> RunnerError:
+    """A run that is refused while another one is there."""
+    before = backend.known()
+    with pytest.raises(RunnerError) as caught:
+        backend.start(order(compose))
+    assert backend.known() == before and other.exit_code() is None
+    return caught.value
+
+
+def test_a_recipe_without_a_demand_is_given_no_gpu(
+    by_tcp: RemoteBackend, tcp: FakeVmm, compose: bytes
+) -> None:
+    tcp.gpus = offer(H100_PCIE)
+    enclave = by_tcp.start(order(compose))
+    assert "ListGpus" not in tcp.called() and "gpus" not in tcp.calls[2][1]
+    assert tcp.gpus[0]["is_free"]
+    enclave.clean()
+
+
+def test_with_protected_pcie_a_vm_gets_the_whole_board(
+    by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path
+) -> None:
+    compose = demanding(tmp_path, 2, "protected-pcie")
+    tcp.gpus = offer(H200, H200, H200)
+    error = refused(by_tcp, compose)
+    assert error.code == "host-feature" and "all 3" in error.message
+    tcp.gpus = offer(H200, H200)
+    error = refused(by_tcp, compose)
+    assert error.code == "host-feature" and "allow_attach_all" in str(error.hint)
+    tcp.allow_attach_all = True
+    enclave = by_tcp.start(order(compose))
+    assert given(tcp) == [{"attach_mode": "all", "gpus": []}]
+    assert refused_beside(by_tcp, compose, enclave).code == "host-busy"
+    enclave.clean()
+
+
+@pytest.mark.parametrize("there", [(), (A100, A100), (H100_PCIE,), (SWITCH, H200)])
+def test_a_host_without_the_gpus_makes_no_vm(
+    by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path, there: tuple[str, ...]
+) -> None:
+    """Busy ones count as there: who waits for them does not wait in vain."""
+    tcp.gpus = offer(*there, busy=(0,))
+    error = refused(by_tcp, demanding(tmp_path, 2))
+    assert error.code == "host-feature" and "vmm.toml" in str(error.hint)
+    assert f"offers {sum(product != SWITCH for product in there if product != A100)} h100" in error.message
+    assert given(tcp) == []
+
+
+def test_a_host_with_gpus_that_are_not_enabled_says_so(
+    by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path
+) -> None:
+    tcp.gpus, tcp.gpu_enabled = offer(H100_PCIE), False
+    assert refused(by_tcp, demanding(tmp_path, 1)).code == "host-feature"
+
+
+GPU = offer(H100_PCIE)[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"gpus": [GPU]},
+        {"gpus": [GPU], "allow_attach_all": 0},
+        {"gpus": GPU, "allow_attach_all": False},
+        {"gpus": [{**GPU, "is_free": "yes"}], "allow_attach_all": False},
+        {"gpus": [{**GPU, "slot": "0000:10:00.0,host=1"}], "allow_attach_all": False},
+        {"gpus": [{**GPU, "slot": "0000:10:00.0\n"}], "allow_attach_all": False},
+        {"gpus": [{**GPU, "product_id": "H100"}], "allow_attach_all": False},
+        {"gpus": [{**GPU, "product_id": None}], "allow_attach_all": False},
+        {"gpus": [GPU, GPU], "allow_attach_all": False},
+        {"gpus": [{**GPU, "slot": f"{n:04x}:10:00.0"} for n in range(257)], "allow_attach_all": False},
+    ],
+)
+def test_a_strange_list_of_gpus_makes_no_vm(
+    by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path, answer: Any
+) -> None:
+    tcp.faults["ListGpus"] = lambda request: request.answer(200, answer)  # type: ignore[attr-defined]
+    assert refused(by_tcp, demanding(tmp_path, 1)).code == "host-answer"
+    assert given(tcp) == []
+
+
+def test_two_runs_at_once_get_different_gpus(by_tcp: RemoteBackend, tcp: FakeVmm, tmp_path: Path) -> None:
+    tcp.gpus = offer(H100_PCIE, H100_PCIE)
+    compose = demanding(tmp_path, 1)
+    with ThreadPoolExecutor(2) as pool:
+        enclaves = list(pool.map(by_tcp.start, [order(compose), order(compose)]))
+    slots = [gpus["gpus"][0]["slot"] for gpus in given(tcp)]
+    assert sorted(slots) == ["0000:10:00.0", "0000:11:00.0"]
+    for enclave in enclaves:
+        enclave.clean()
 
 
 # --- what a VM may do ----------------------------------------------------------------------------

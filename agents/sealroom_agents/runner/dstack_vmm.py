@@ -8,8 +8,9 @@ an unknown method 404.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from pydantic import Field
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256
+from sealroom.recipe import parse
 from sealroom.recipe.recipe import DSTACK
 from sealroom_agents.config import Config
 from sealroom_agents.errors import RunnerError
 from sealroom_agents.host import read_token
 from sealroom_agents.runner.backend import Assignment, Options, Place
 from sealroom_agents.runner.delivery import Delivery
+from sealroom_agents.runner.dstack_gpus import Gpus, attached
 from sealroom_agents.runner.remote import Limits, RemoteBackend, Seen, told
 from sealroom_agents.runner.rest import A, Answer, Reply, Server, parsed
 
@@ -42,6 +45,7 @@ REASONS: tuple[tuple[str, Code], ...] = (
     ("port mapping is not allowed", Code.HOST_FEATURE),
     ("gpu is not enabled", Code.HOST_FEATURE),
     ("attaching all gpus is not allowed", Code.HOST_FEATURE),
+    ("is not offered by this node", Code.HOST_FEATURE),
 )
 """Codes of the reasons that the VMM gives, by what their text holds; of another reason `host-refused`."""
 
@@ -111,9 +115,12 @@ class VmmHost:
     server: Server
     options: VmmOptions
     hints: str = DSTACK
+    choosing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """Held from the look for free GPUs until a VM has them, so that no two runs get the same."""
 
     def create(self, name: str, assignment: Assignment, hints: bytes) -> str:
-        """Only where the host would measure the recipe's very bytes, on no image for development."""
+        """Only where the host would measure the recipe's very bytes, on no image for development, and has the
+        GPUs that the recipe demands; a recipe that demands none gets none."""
         self._check_image()
         wanted = self._configuration(name, assignment, hints)
         found = self._call(_Hash, "GetComposeHash", wanted).hash.lower().removeprefix("0x")
@@ -123,7 +130,12 @@ class VmmHost:
                 f"the VMM's hash of the recipe is {told(found)}, and the recipe's is"
                 f" {sha256(assignment.compose).hex()}",
             )
-        return self._call(_Id, "CreateVm", wanted).id
+        demand = parse(assignment.compose).gpu
+        if demand is None:
+            return self._call(_Id, "CreateVm", wanted).id
+        with self.choosing:
+            gpus = attached(demand, self._call(Gpus, "ListGpus", {}))
+            return self._call(_Id, "CreateVm", {**wanted, "gpus": gpus}).id
 
     def look(self, machine: str) -> Seen | None:
         """By `GetInfo`."""
