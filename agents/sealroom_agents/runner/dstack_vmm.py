@@ -26,7 +26,7 @@ from sealroom_agents.host import read_token
 from sealroom_agents.runner.backend import Assignment, Options, Place
 from sealroom_agents.runner.delivery import Delivery
 from sealroom_agents.runner.dstack_gpus import Gpus, attached
-from sealroom_agents.runner.remote import Limits, RemoteBackend, Seen, told
+from sealroom_agents.runner.remote import Limits, RemoteBackend, Seen, check_os_image, told
 from sealroom_agents.runner.rest import A, Answer, Reply, Server, parsed
 
 PORT = 8402
@@ -121,7 +121,7 @@ class VmmHost:
     def create(self, name: str, assignment: Assignment, hints: bytes) -> str:
         """Only where the host would measure the recipe's very bytes, on no image for development, and has the
         GPUs that the recipe demands; a recipe that demands none gets none."""
-        self._check_image()
+        check_os_image(self._call(_Images, "ListImages", {}).images, self.options.image, host="host")
         wanted = self._configuration(name, assignment, hints)
         found = self._call(_Hash, "GetComposeHash", wanted).hash.lower().removeprefix("0x")
         if found != sha256(assignment.compose).hex():
@@ -171,21 +171,6 @@ class VmmHost:
             if not answer.vms or seen >= answer.total:
                 return found
         raise RunnerError(Code.HOST_ANSWER, f"the VMM lists more than {MAX_VMS} VMs")
-
-    def _check_image(self) -> None:
-        images = self._call(_Images, "ListImages", {}).images
-        image = next((each for each in images if each.name == self.options.image), None)
-        if image is None:
-            there = ", ".join(told(each.name) for each in images[:10]) or "none"
-            raise RunnerError(
-                Code.OS_IMAGE_UNKNOWN, f"the host has no image {self.options.image!r}; it has {there}"
-            )
-        if image.is_dev:
-            raise RunnerError(
-                Code.OS_IMAGE_DEV,
-                f"the image {self.options.image!r} is one for development",
-                "name a production image; the owners' platform policy lists those that they accept",
-            )
 
     def _configuration(self, name: str, assignment: Assignment, hints: bytes) -> dict[str, Any]:
         options = self.options

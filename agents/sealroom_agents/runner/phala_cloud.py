@@ -31,7 +31,7 @@ from sealroom_agents.runner.backend import Assignment, Options, Place
 from sealroom_agents.runner.delivery import Delivery
 from sealroom_agents.runner.phala_api import VERSION, PhalaApi, Provisioned
 from sealroom_agents.runner.phala_env import checked, encrypted
-from sealroom_agents.runner.remote import PREFIX, Limits, RemoteBackend, Seen, told
+from sealroom_agents.runner.remote import PREFIX, Limits, RemoteBackend, Seen, check_os_image, told
 from sealroom_agents.runner.rest import Server
 
 ADDRESS = "https://cloud-api.phala.com/api/v1"
@@ -102,7 +102,7 @@ class PhalaHost:
 
     def create(self, name: str, assignment: Assignment, hints: bytes) -> str:
         """Provision, compare, make, read back. A VM that has other bytes is found, and ended, by its name."""
-        self._check_image()
+        check_os_image(self.api.images(), self.options.image, host="cloud")
         digest = sha256(assignment.compose).hex()
         found = self.provision(name, assignment.compose)
         app = assignment.app.removeprefix("0x").lower()
@@ -202,21 +202,6 @@ class PhalaHost:
         if kms is None or (kms.kms_contract_address or "").lower() != contract:
             raise RunnerError(Code.HOST_ANSWER, f"the cloud names another KMS than {contract}")
         return kms.id
-
-    def _check_image(self) -> None:
-        images = self.api.images()
-        image = next((each for each in images if each.name == self.options.image), None)
-        if image is None:
-            there = ", ".join(told(each.name) for each in images[:10]) or "none"
-            raise RunnerError(
-                Code.OS_IMAGE_UNKNOWN, f"the cloud has no image {self.options.image!r}; it has {there}"
-            )
-        if image.is_dev:
-            raise RunnerError(
-                Code.OS_IMAGE_DEV,
-                f"the image {self.options.image!r} is one for development",
-                "name a production image; the owners' platform policy lists those that they accept",
-            )
 
 
 def _frame(compose: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -107,6 +107,31 @@ def check_hints(recipe: Recipe, hints: str) -> None:
             Code.HINTS_MISSING,
             f"the recipe's enclave reads no hints as {hints} gives them, so it would not know its run there",
             f"write hints: {hints} into study.yaml, and have the owners approve that recipe",
+        )
+
+
+class OsImage(Protocol):
+    """An OS image, as a host lists it."""
+
+    name: str
+    is_dev: bool
+    """Whether whoever runs it can log in."""
+
+
+def check_os_image(images: Sequence[OsImage], wanted: str, *, host: str) -> None:
+    """Whether a host has the image, and it is one for production. host: what messages call it.
+
+    Raises `RunnerError` `os-image-unknown`, `os-image-dev`.
+    """
+    image = next((each for each in images if each.name == wanted), None)
+    if image is None:
+        there = ", ".join(told(each.name) for each in images[:10]) or "none"
+        raise RunnerError(Code.OS_IMAGE_UNKNOWN, f"the {host} has no image {wanted!r}; it has {there}")
+    if image.is_dev:
+        raise RunnerError(
+            Code.OS_IMAGE_DEV,
+            f"the image {wanted!r} is one for development",
+            "name a production image; the owners' platform policy lists those that they accept",
         )
 
 
