@@ -14,6 +14,7 @@ from tests.local_chain import Dataset, LocalChain, account
 from sealroom.encoding import to_hex
 from sealroom.recipe import parse
 from sealroom_agents.chain.contracts import interface
+from sealroom_agents.released import LOCAL_IMAGE
 
 pytestmark = pytest.mark.anvil
 DAY_S = 86_400
@@ -449,6 +450,20 @@ def test_stopping_needs_one_node_and_looking_needs_them_to_agree(office: Office)
         code, *_ = office.refused("pending", urls=urls)
         assert code == "chain-disagrees"
         assert office.govern("revoke", "--reason", "stop", by=0, urls=urls)["revoked"]
+
+
+def test_a_study_for_local_rooms_is_proposed_on_no_other_chain(tmp_path: Path) -> None:
+    """AT-24: no machine could run an image that no registry has; its twin names one that can be pulled."""
+    pulled = f"ghcr.io/sealroom/enclave@sha256:{'ab' * 32}"
+    real = recipe_bytes().replace(recipe().image.encode(), pulled.encode())
+    assert (recipe().image, parse(real).image) == (LOCAL_IMAGE, pulled)
+    with LocalChain.start(chain_id=560048) as chain:
+        office = Office.open(chain, tmp_path)
+        local = office.file("app-compose.json")
+        code, words, hint = office.refused("propose", "--recipe", local, by=0)
+        assert code == "image-unreleased" and LOCAL_IMAGE in words and "study.yaml" in hint
+        code, *_ = office.refused("propose", "--recipe", office.file("real.json", real), by=0)
+        assert code != "image-unreleased", "it goes on to what it lacks"
 
 
 def test_an_address_without_a_consortium_is_said_so(office: Office) -> None:
