@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ import pytest
 
 from sealroom.recipe import parse
 from sealroom.recipe.wrapped import HINTS_VARIABLE, SCRIPT_FILE
-from sealroom_agents import child_processes
-from sealroom_agents.config.load import variable
 from tests import processes
 from tests.fake_phala import KMS_CONTRACT, Cvm, FakePhala, text_of
 from tests.formats import phala
 from tests.pages import blocks
 from tests.patience import until
 from tests.ports import free_port
-from tests.test_local_room import BIN, ENVIRONMENT, LIMIT_S, PAGE, UP, typed
-from tests.test_vmm_room import revoked, start
+from tests.test_local_room import LIMIT_S, PAGE, UP, typed
+from tests.test_vmm_room import revoked, room_on, start
 
 CALLS = ["provision", "pubkey", "create", "compose_file", "stop", "stop", "delete"]
 
@@ -67,7 +64,7 @@ def test_a_run_in_a_vm_of_phala_is_proven_and_a_revoked_one_ends_with_its_vm(tmp
     token = tmp_path / "phala.token"
     token.touch(mode=0o600)
     token.write_text("t" * 40)
-    ready, port = tmp_path / "ready.json", free_port()
+    port = free_port()
     with FakePhala(phala.script(), token="t" * 40) as cloud:
         options: dict[str, Any] = {
             "api": cloud.address, "token_file": str(token), "image": "dstack-0.5.8",
@@ -76,25 +73,13 @@ def test_a_run_in_a_vm_of_phala_is_proven_and_a_revoked_one_ends_with_its_vm(tmp
             "url": f"http://127.0.0.1:{port}",
         }  # fmt: skip
         cloud.boot = lambda vm: boot(vm, tmp_path / ".sealroom" / "platform")
-        environment = {
-            variable("runner", "backend"): "phala-cloud", variable("runner", "options"): json.dumps(options),
-        }  # fmt: skip
-        with (tmp_path / "up.log").open("wb") as out:
-            up = child_processes.start(
-                [str(BIN / "sealroom"), *UP.split()[1:], "--ready-file", str(ready)], cwd=tmp_path,
-                env={**ENVIRONMENT, **environment}, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        try:
-            until(ready.exists, up)
+        with room_on(tmp_path, "phala-cloud", options):
             printed = typed(after, tmp_path)
             assert "holds, on a simulated machine" in printed, printed
             until(lambda: cloud.vms == {})
             assert cloud.called() == CALLS
             revoked(tmp_path)
             until(lambda: cloud.vms == {})
-        finally:
-            processes.end(up)
         first, _ = (body for name, body in cloud.calls if name == "create")
         told = json.loads(base64.b64decode(cloud.opened(first["encrypted_env"])[HINTS_VARIABLE]))
     compose = (tmp_path / ".sealroom" / "app-compose.json").read_bytes()

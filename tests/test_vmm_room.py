@@ -11,6 +11,8 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,38 +83,46 @@ def test_a_run_in_a_vm_is_proven_and_a_revoked_one_ends_with_its_vm(tmp_path: Pa
     before, after = "".join(blocks(PAGE, "sh")).split(UP)
     assert before.count("gpu: none\n") == 1
     typed(before.replace("gpu: none\n", "gpu: none\nhints: dstack\n"), tmp_path)
-    ready, port = tmp_path / "ready.json", free_port()
+    port = free_port()
     with FakeVmm() as vmm:
         options: dict[str, Any] = {
             "vmm": vmm.address, "image": "dstack-0.5.8", "vcpu": 2, "memory_mib": 4096, "disk_gb": 20,
             "port": port, "url": f"http://127.0.0.1:{port}",
         }  # fmt: skip
         vmm.boot = lambda vm: boot(vm, tmp_path / ".sealroom" / "platform")
-        environment = {
-            variable("runner", "backend"): "dstack-vmm", variable("runner", "options"): json.dumps(options),
-        }  # fmt: skip
-        with (tmp_path / "up.log").open("wb") as out:
-            up = child_processes.start(
-                [str(BIN / "sealroom"), *UP.split()[1:], "--ready-file", str(ready)], cwd=tmp_path,
-                env={**ENVIRONMENT, **environment}, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        try:
-            until(ready.exists, up)
+        with room_on(tmp_path, "dstack-vmm", options):
             printed = typed(after, tmp_path)
             assert "holds, on a simulated machine" in printed, printed
             until(lambda: vmm.vms == {})
             assert vmm.called() == CALLS
             revoked(tmp_path)
             until(lambda: vmm.vms == {})
-        finally:
-            processes.end(up)
     first, second = (body for name, body in vmm.calls if name == "CreateVm")
     assert first["compose_file"].encode() == (tmp_path / ".sealroom" / "app-compose.json").read_bytes()
     assert json.loads(first["user_config"])["run_id"] in printed
     assert first["name"] != second["name"] and first["app_id"] == second["app_id"]
     assert "ShutdownVm" in vmm.called()
     assert list((tmp_path / ".sealroom" / "runs").rglob("envelope.json")) == []
+
+
+@contextmanager
+def room_on(folder: Path, backend: str, options: dict[str, Any]) -> Iterator[None]:
+    """The page's room, whose runner has this backend."""
+    environment = {
+        variable("runner", "backend"): backend, variable("runner", "options"): json.dumps(options),
+    }  # fmt: skip
+    ready = folder / "ready.json"
+    with (folder / "up.log").open("wb") as out:
+        up = child_processes.start(
+            [str(BIN / "sealroom"), *UP.split()[1:], "--ready-file", str(ready)], cwd=folder,
+            env={**ENVIRONMENT, **environment}, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        until(ready.exists, up)
+        yield
+    finally:
+        processes.end(up)
 
 
 def revoked(folder: Path) -> None:
