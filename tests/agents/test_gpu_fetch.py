@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +21,10 @@ from typing import Any
 
 import pytest
 from cryptography.x509 import ocsp
-from tests.agents.shell import forked
+from tests.agents.shell import environment, forked
 from tests.minted_gpu import Mint
+from tests.patience import PATIENCE_S
+from tests.processes import end
 
 from sealroom_agents.attestation.gpu import (
     MaterialFolder,
@@ -32,7 +36,7 @@ from sealroom_agents.attestation.gpu import (
     walk_gpus,
 )
 from sealroom_agents.attestation.gpu.fetch import Services, fetch_material
-from sealroom_agents.errors import AttestationError
+from sealroom_agents.errors import AttestationError, CommandExit
 from sealroom_agents.simulator import SimulatedPlatform
 from sealroom_agents.simulator.gpu import GPU_RULES, encode_evidence
 
@@ -215,3 +219,34 @@ def test_what_it_fetches_is_judged_by_it_alone_and_now(tmp_path: Path, more: str
     (tmp_path / "minted.json").write_bytes(b"[]")
     done = forked(f"sealroom gpu minted.json --nonce {NONCE.hex()} --fetch gpu {more}", tmp_path)
     assert done.returncode == 2 and "--fetch judges now" in done.stdout
+
+
+def test_a_service_judges_again_and_again_until_it_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "minted.json").write_bytes(Mint().evidence(NONCE))
+    line = [
+        "sealroom",
+        "gpu",
+        "minted.json",
+        "--nonce",
+        NONCE.hex(),
+        "--fetch",
+        "gpu",
+        "--every",
+        "1",
+        "--json",
+    ]
+    service = subprocess.Popen(line, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert service.stdout is not None
+        rounds = [json.loads(service.stdout.readline()) for _ in range(2)]
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(PATIENCE_S) == CommandExit.INTERRUPTED
+    finally:
+        end(service)
+    assert [each["ok"] for each in rounds] == [False, False]
+
+
+def test_what_is_done_again_is_a_fetch(tmp_path: Path) -> None:
+    (tmp_path / "minted.json").write_bytes(b"[]")
+    done = forked(f"sealroom gpu minted.json --nonce {NONCE.hex()} --every 60", tmp_path)
+    assert done.returncode == 2 and "name it with --fetch" in done.stdout

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, HashType, json_option
-from sealroom_agents.cli.terminal import coloured, complain, read_bounded, table, write_out
+from sealroom_agents.cli.terminal import coloured, complain, interruptible, read_bounded, table, write_out
 from sealroom_agents.errors import AttestationError, CommandExit
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ HEADS = {"holds": "ok    ", "broken": "BROKEN", "not asked": "-     "}
     help="Ask NVIDIA first: bring manifests into FOLDER/rims and its word on certificates into FOLDER/ocsp.",
 )  # fmt: skip
 @click.option(
+    "--every", type=click.IntRange(1, 7 * 24 * 3600), metavar="SECONDS",
+    help="With --fetch: do it again each time so many seconds have passed, until stopped.",
+)  # fmt: skip
+@click.option(
     "--policy", type=FILE, metavar="FILE",
     help="The owners' platform policy, whose rules for GPUs must be kept.",
 )  # fmt: skip
@@ -60,6 +65,7 @@ def gpu(
     answers: Path | None,
     ask: Path | None,
     fetch: Path | None,
+    every: int | None,
     policy: Path | None,
     count: int | None,
     tokens: Path | None,
@@ -82,6 +88,8 @@ def gpu(
     With --fetch, what NVIDIA publishes about these GPUs is fetched before it is judged by: the folder is what
     a gate's --gpu-material names. A file is replaced by what is worth something, and else is left as it is.
     NVIDIA learns which certificates and versions are asked for. Evidence that is not genuine fetches nothing.
+    With --every it keeps the folder fresh, as a service beside a gate: what goes wrong in one round is told,
+    and tried again in the next.
 
     The gate verifies evidence by the same code, where a recipe demands GPUs.
 
@@ -97,9 +105,9 @@ def gpu(
       sealroom gpu evidence.json --nonce 0x… --rims rims --ocsp answers --policy policy.json
       sealroom gpu evidence.json --nonce 0x… --ask requests
       sealroom gpu evidence.json --nonce 0x… --fetch /var/lib/sealroom/gpu --policy policy.json
+      sealroom gpu evidence.json --nonce 0x… --fetch /var/lib/sealroom/gpu --every 21600
     """
     from sealroom.key_release.messages import MAX_GPU_EVIDENCE
-    from sealroom_agents.attestation.gpu import load_material, walk_gpus
     from sealroom_agents.attestation.gpu.nras import MAX_ANSWER_BYTES, MAX_KEYS_BYTES
 
     if (tokens is None) != (keys is None):
@@ -110,25 +118,58 @@ def gpu(
             read_bounded(tokens, MAX_ANSWER_BYTES, "an answer of NVIDIA's service"),
             read_bounded(keys, MAX_KEYS_BYTES, "a JWK set"),
         )
-    evidence = read_bounded(file, MAX_GPU_EVIDENCE, "GPU evidence")
-    if fetch is not None:
-        if rims is not None or answers is not None or moment is not None:
-            raise click.UsageError("--fetch judges now, by what it fetches: without --rims, --ocsp and --at")
-        rims, answers = _fetch(evidence, nonce, fetch)
-    found = walk_gpus(
-        evidence,
+    if fetch is not None and (rims is not None or answers is not None or moment is not None):
+        raise click.UsageError("--fetch judges now, by what it fetches: without --rims, --ocsp and --at")
+    if every is not None and fetch is None:
+        raise click.UsageError("--every keeps a folder fresh: name it with --fetch")
+    judge = _Judge(
+        evidence=read_bounded(file, MAX_GPU_EVIDENCE, "GPU evidence"),
         nonce=nonce,
-        now=int(time.time()) if moment is None else moment,
-        material=load_material(rims, answers),
         terms=_terms(policy, count, told),
+        ask=ask,
+        as_json=as_json,
     )
-    if ask is not None:
-        _write_requests(ask, found)
-    if as_json:
-        click.echo(json.dumps(_facts(found)))
-    else:
-        _tell(found)
-    return CommandExit.DONE if found.broken is None else CommandExit.FAILED
+    if every is None:
+        return judge.told(rims, answers, fetch=fetch, moment=moment)
+    with interruptible():
+        while True:
+            try:
+                judge.told(None, None, fetch=fetch, moment=None)
+            except (AttestationError, OSError) as error:
+                complain(str(error), None)
+            time.sleep(every)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Evidence, and what is asked of it each time it is judged."""
+
+    evidence: bytes
+    nonce: bytes
+    terms: Terms
+    ask: Path | None
+    as_json: bool
+
+    def told(self, rims: Path | None, answers: Path | None, *, fetch: Path | None, moment: int | None) -> int:
+        """Judge it, and say what was found. Returns the exit status."""
+        from sealroom_agents.attestation.gpu import load_material, walk_gpus
+
+        if fetch is not None:
+            rims, answers = _fetch(self.evidence, self.nonce, fetch)
+        found = walk_gpus(
+            self.evidence,
+            nonce=self.nonce,
+            now=int(time.time()) if moment is None else moment,
+            material=load_material(rims, answers),
+            terms=self.terms,
+        )
+        if self.ask is not None:
+            _write_requests(self.ask, found)
+        if self.as_json:
+            click.echo(json.dumps(_facts(found)))
+        else:
+            _tell(found)
+        return CommandExit.DONE if found.broken is None else CommandExit.FAILED
 
 
 def _fetch(evidence: bytes, nonce: bytes, folder: Path) -> tuple[Path, Path] | tuple[None, None]:
