@@ -44,9 +44,8 @@ def provision(recipe: Path, file: Path, as_json: bool) -> None:
         raise ConfigurationError(
             Code.CONFIGURATION, f"the backend {settings.backend} provisions nothing", "phala-cloud does"
         )
-    host = PhalaHost(api_of(options), options)
-    check_hints(read, host.hints)
-    found = host.provision(PREFIX + read.compose_hash.hex(), read.compose)
+    check_hints(read, PhalaHost.hints)  # before the API key is asked for
+    found = PhalaHost(api_of(options), options).provision(PREFIX + read.compose_hash.hex(), read.compose)
     facts = {
         "composeHash": "0x" + read.compose_hash.hex(),
         "osImageHash": None if found.os_image_hash is None else told(found.os_image_hash),
