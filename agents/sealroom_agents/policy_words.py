@@ -54,8 +54,16 @@ def _gpus(rules: GpuRules | None) -> str:
     return (
         f"{' '.join(rules.architectures)} {rules.state}, driver {rules.min_driver} or later, "
         f"VBIOS {rules.min_vbios} or later, {'also' if rules.protected_pcie else 'not'} on protected PCIe, "
-        f"word of NVIDIA's at most {rules.ocsp_seconds} s old, manifests {rules.rim_seconds} s"
+        f"word of NVIDIA's at most {_span(rules.ocsp_seconds)} old, manifests {_span(rules.rim_seconds)}"
     )
+
+
+def _span(seconds: int) -> str:
+    """So many seconds, exactly, in the largest unit of which it is a whole number above one."""
+    for unit, name in ((86_400, "days"), (3_600, "hours")):
+        if seconds % unit == 0 and seconds > unit:
+            return f"{seconds // unit:,} {name}"
+    return f"{seconds:,} s"
 
 
 def _image(image: Image) -> str:

@@ -26,9 +26,17 @@ const image = (one: Image): string => {
   return digestOf(one) + " by tdx-lite, memory " + one.memory.map((size) => String(size) + " MiB").join(", ");
 };
 
+/** So many seconds, exactly, in the largest unit of which it is a whole number above one. */
+const span = (seconds: bigint): string => {
+  for (const [unit, name] of [[86_400n, "days"], [3_600n, "hours"]] as const) {
+    if (seconds % unit === 0n && seconds > unit) return (seconds / unit).toLocaleString("en-US") + " " + name;
+  }
+  return seconds.toLocaleString("en-US") + " s";
+};
+
 const gpus = (rules: GpuRules | null): string => {
   if (rules === null) return "none: no evidence of GPUs is accepted";
-  const ages = "word of NVIDIA's at most " + rules.ocspSeconds + " s old, manifests " + rules.rimSeconds + " s";
+  const ages = "word of NVIDIA's at most " + span(rules.ocspSeconds) + " old, manifests " + span(rules.rimSeconds);
   const bus = rules.protectedPcie ? "also on protected PCIe" : "not on protected PCIe";
   return [rules.architectures.join(" ") + " " + rules.state, "driver " + rules.minDriver + " or later", "VBIOS " + rules.minVbios + " or later", bus, ages].join(", ");
 };
