@@ -908,6 +908,10 @@ class Code(StrEnum):
     NOT_ARROW = _command("not-arrow", "The input cannot be read as Arrow IPC.")
     NOT_CSV = _command("not-csv", "The input is no strict CSV: the message names the line.")
     CSV_DOES_NOT_FIT = _command("csv-does-not-fit", "A cell of the CSV does not have its column's type.")
+    PREPARE_MALFORMED = _command(
+        "prepare-malformed",
+        "The file that declares how an input is prepared has a word that cannot stand there.",
+    )
     ROWS_DIFFER = _command("rows-differ", "Two parsers count different numbers of rows.")
     IMAGE_TABLE = _command("image-table", "The table does not say which picture each row has.")
     IMAGE_UNFIT = _command("image-unfit", "Rows name pictures that cannot be taken: the message says why.")
