@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from sealroom.errors import SealroomError
 from sealroom.schema import Column, String, parse_type
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells, to_parquet
+from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.csv_records import Records, count_rows
+from sealroom_agents.owner.csv_table import BLOCK_BYTES
 from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
 from sealroom_agents.owner.source import look, ready
 
@@ -37,7 +38,7 @@ def from_csv(folder: Path, text: bytes, *, declared: tuple[Column, ...] = DECLAR
     path = folder / "t.csv"
     path.write_bytes(text)
     source = look(path, kind=None, declared=declared)
-    with ready(source, declared=declared) as made:
+    with ready(source) as made:
         table = pq.read_table(made.path)
         assert made.rows == table.num_rows
         return table
@@ -161,7 +162,7 @@ def test_a_cell_that_would_change_is_refused_where_it_stands(kind: str, tmp_path
 
 def test_the_line_is_right_behind_cells_of_several_lines_and_several_blocks(tmp_path: Path) -> None:
     row = b'1,2,"one\ntwo",true\n'
-    rows = to_parquet.CSV_BLOCK_BYTES // len(row) + 10
+    rows = BLOCK_BYTES // len(row) + 10
     error = refused(tmp_path, HEAD + row * rows + b"1,x,y,true\n")
     assert f"line {2 * rows + 2}, column age" in error.message
 
@@ -179,7 +180,7 @@ def test_words_for_missing_stay_text_and_are_counted(tmp_path: Path) -> None:
 def profile_of(folder: Path, *, tables_of: bytes) -> Profile:
     (folder / "t.csv").write_bytes(tables_of)
     source = look(folder / "t.csv", kind=None, declared=DECLARED)
-    with ready(source, declared=DECLARED) as made:
+    with ready(source) as made:
         return profile(made.path, name=source.path, expected=made.rows)
 
 
@@ -288,7 +289,7 @@ def arrow(folder: Path, *, stream: bool) -> bytes:
 def arrow_rows(folder: Path, data: bytes) -> int | None:
     (folder / "t.arrow").write_bytes(data)
     source = look(folder / "t.arrow", kind="arrow", declared=())
-    with ready(source, declared=()) as made:
+    with ready(source) as made:
         return made.rows
 
 
@@ -343,7 +344,7 @@ def test_notes_of_an_arrow_table_and_of_its_columns_are_not_sealed(tmp_path: Pat
     with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema) as writer:
         writer.write_table(table)
     source = look(tmp_path / "t.arrow", kind=None, declared=())
-    with ready(source, declared=()) as made:
+    with ready(source) as made:
         seen = pq.read_table(made.path)
     assert seen.to_pydict() == {"person": [1]}
     assert (seen.schema.metadata, seen.schema.field("person").metadata) == (None, None)

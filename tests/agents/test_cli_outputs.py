@@ -446,11 +446,11 @@ def test_room_for_what_is_made_on_the_way_is_asked_for_too(tmp_path: Path) -> No
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a").write_bytes(bytes(1000))
     source = look(tmp_path / "scans", kind="opaque", declared=())
-    with ready(source, declared=(), free=lambda _: source.size) as made:
+    with ready(source, free=lambda _: source.size) as made:
         assert made.size <= source.size
     with (
         pytest.raises(ToolError) as refused,
-        ready(source, declared=(), free=lambda _: source.size - 1),
+        ready(source, free=lambda _: source.size - 1),
     ):
         pass
     assert refused.value.code == "no-space"
@@ -460,7 +460,7 @@ def test_plaintext_that_is_made_on_the_way_has_no_name(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a").write_bytes(b"plain")
     source = look(tmp_path / "scans", kind="opaque", declared=())
-    with ready(source, declared=()) as made:
+    with ready(source) as made:
         assert b"plain" in made.path.read_bytes()
         assert left(tmp_path) == ["scans/a"]
 

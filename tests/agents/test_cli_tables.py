@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sealroom.schema import Column, parse_type
+from sealroom.schema.arrow import arrow_schema
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import to_parquet
-from sealroom_agents.owner.source import look, ready
+from sealroom_agents.owner.csv_dialect import Dialect
+from sealroom_agents.owner.source import batches, look, ready
 
 DECLARED = (
     Column("person", parse_type("int64", column="person")),
@@ -29,19 +31,19 @@ SCHEMA = pa.schema(
 )
 
 
-def from_csv(tmp_path: Path, text: bytes, **options: Any) -> pa.Table:
+def from_csv(tmp_path: Path, text: bytes, dialect: Dialect | None = None) -> pa.Table:
     """The table that becomes of a CSV."""
     path = tmp_path / "t.csv"
     path.write_bytes(text)
-    source = look(path, kind=None, declared=DECLARED, **options)
-    with ready(source, declared=DECLARED, **options) as made:
+    source = look(path, kind=None, declared=DECLARED, dialect=dialect)
+    with ready(source) as made:
         return pq.read_table(made.path)
 
 
-def refused(tmp_path: Path, text: bytes, **options: Any) -> ToolError:
+def refused(tmp_path: Path, text: bytes) -> ToolError:
     """Why a CSV isn't taken."""
     with pytest.raises(ToolError) as error:
-        from_csv(tmp_path, text, **options)
+        from_csv(tmp_path, text)
     return error.value
 
 
@@ -63,8 +65,39 @@ def test_quotes_lines_and_other_alphabets_are_kept(tmp_path: Path) -> None:
 
 
 def test_another_delimiter_is_taken_when_it_is_named(tmp_path: Path) -> None:
-    table = from_csv(tmp_path, b"person;age;note;alive\n1;2;a,b;true\n", delimiter=";")
+    table = from_csv(tmp_path, b"person;age;note;alive\n1;2;a,b;true\n", Dialect(delimiter=";"))
     assert table["note"].to_pylist() == ["a,b"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "arrow", "stream", "parquet", "folder"])
+def test_every_table_gives_its_rows_by_one_door(kind: str, tmp_path: Path) -> None:
+    """Whatever an input is, its batches have the schema that the source tells; dictionaries are unpacked."""
+    note = pa.array(["x", None, "x"]).dictionary_encode()
+    table = pa.table({"person": pa.array([1, 2, None], pa.int64()), "note": note})
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        path.write_bytes(b"person,note\n1,x\n2,\n,x\n")
+    elif kind == "folder":
+        path.mkdir()
+        pq.write_table(table, path / "1.parquet")
+    elif kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        make = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+        with make(path, table.schema) as writer:
+            writer.write_table(table)
+    source = look(path, kind=None, declared=DECLARED)
+    assert source.columns is not None
+    done: list[int] = []
+    found = pa.Table.from_batches(list(batches(source, advance=done.append)))
+    assert found.schema.equals(arrow_schema(source.columns), check_metadata=True)
+    second = "" if kind == "csv" else None
+    assert found.to_pydict() == {"person": [1, 2, None], "note": ["x", second, "x"]}
+    assert 0 < done[-1] <= source.size
+    texts = pa.Table.from_batches(list(batches(source, as_text=True)))
+    assert texts["person"].type == (pa.string() if kind == "csv" else pa.int64())
+    with pytest.raises(ValueError):
+        next(batches(look(path, kind="opaque", declared=None)))
 
 
 def test_the_columns_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -125,7 +158,7 @@ def test_arrow_becomes_parquet_cell_for_cell(
         writer.write_table(table, max_chunksize=each)
     source = look(path, kind=None, declared=())
     assert source.columns == DECLARED
-    with ready(source, declared=()) as made:
+    with ready(source) as made:
         found = pq.read_table(made.path)
     assert found.equals(table)
     assert b"private" not in (found.schema.metadata or {}).values()

@@ -26,6 +26,7 @@ from sealroom.recipe import parse, render
 from sealroom.recipe.result import build_result
 from sealroom.schema.arrow import columns_of
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.image_table import PICTURE, ImageTable, read_table
 from sealroom_agents.owner.images import MAX_PIXELS, Fit, Form, Unfit, picture
 
@@ -242,7 +243,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     with pytest.raises(ToolError) as caught:
-        read_table(tmp_path / "no.parquet", [], delimiter=",")
+        read_table(tmp_path / "no.parquet", [], Dialect())
     assert caught.value.code == "not-a-table"
     odd: Any
     for odd, code in (

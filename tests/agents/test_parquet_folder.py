@@ -42,7 +42,7 @@ def hive(folder: Path, *by: str, table: pa.Table = TABLE) -> Path:
 
 def as_one(folder: Path, declared: tuple[Column, ...] | None) -> pa.Table:
     source = look(folder, kind=None, declared=declared)
-    with ready(source, declared=declared) as found:
+    with ready(source) as found:
         table = pq.read_table(found.path)
         assert found.rows == source.rows == table.num_rows
         assert tuple(table.column_names) == tuple(column.name for column in source.columns or ())

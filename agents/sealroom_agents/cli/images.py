@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealroom.codes import Code
+from sealroom_agents.cli.input_options import given_dialect, input_options
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.terminal import interruptible, plural, progress, table, warn
 from sealroom_agents.errors import ToolError
@@ -73,7 +74,7 @@ class SizeType(click.ParamType):
     metavar="NAME",
     help="Column of the pictures.",
 )
-@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
+@input_options()
 @click.option("--leave-out", is_flag=True, help="Rows whose picture cannot be taken have none, and are told.")
 @json_option
 def images(
@@ -86,7 +87,6 @@ def images(
     types: tuple[str, ...],
     names: str,
     pictures: str,
-    delimiter: str,
     leave_out: bool,
     as_json: bool,
 ) -> None:
@@ -111,7 +111,7 @@ def images(
 
     form = _form(size, colour, fit)
     made = ImageTable(
-        folder, read_table(people, _columns(types), delimiter=delimiter), names=names, pictures=pictures
+        folder, read_table(people, _columns(types), given_dialect()), names=names, pictures=pictures
     )
     try:
         with (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
 from sealroom_agents.cli.options import FILE_OR_FOLDER, json_option
 from sealroom_agents.cli.terminal import Red, coloured, plural, progress, size, table
 from sealroom_agents.errors import CommandExit
@@ -44,13 +45,7 @@ _WORDS = {
     metavar="COLUMN",
     help="The column that names the person, to count people.  [default: as the recipe declares it]",
 )
-@click.option(
-    "--as",
-    "kind",
-    type=click.Choice(["parquet", "arrow", "csv"]),
-    help="What the input is.  [default: found out from its first bytes]",
-)
-@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
+@input_options(*TABLES)
 @json_option
 def profile(
     source: Path,
@@ -58,8 +53,6 @@ def profile(
     owner: str | None,
     name: str | None,
     person: str | None,
-    kind: str | None,
-    delimiter: str,
     as_json: bool,
 ) -> None:
     """Show what stands in a table, and whether a study can read it, before anything is sealed.
@@ -96,14 +89,13 @@ def profile(
         raise click.UsageError("--owner and --name say which dataset of a study it is: pass --study")
     if needs is not None and person not in (None, needs.unit):
         raise click.UsageError(f"--person: the recipe names the person by {needs.unit}")
-    found = sources.look(
-        source, kind=kind, declared=() if needs is None else needs.columns, delimiter=delimiter
-    )
+    columns = () if needs is None else needs.columns
+    found = sources.look(source, kind=given_kind(), declared=columns, dialect=given_dialect())
     if person is not None and person not in dict(found.columns or ()):
         raise click.UsageError(f"--person: {source} has no column {person}")
     with progress(f"reading {source.name}", found.size) as bar:
         step = None if bar is None else partial(_step, bar, found.size)
-        looked = look_through(found, needs, people=person, delimiter=delimiter, advance=step)
+        looked = look_through(found, needs, people=person, advance=step)
     if as_json:
         click.echo(json.dumps(_facts(found, needs, looked)))
     else:

@@ -19,6 +19,7 @@ from sealroom_agents.cli.binding import (
     dataset_in,
     wrap_context,
 )
+from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
 from sealroom_agents.cli.key_options import parties, recipient_options
 from sealroom_agents.cli.options import (
     FILE,
@@ -60,13 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--in", "source", required=True, type=FILE_OR_FOLDER, metavar="FILE", help="What to seal; see above."
 )
-@click.option(
-    "--as",
-    "kind",
-    type=click.Choice(["parquet", "arrow", "csv", "opaque"]),
-    help="What the input is.  [default: found out from its first bytes]",
-)
-@click.option("--delimiter", default=",", show_default=True, help="Between the cells of a CSV.")
+@input_options(*TABLES, "opaque")
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
 @click.option("--name", metavar="NAME", help="The dataset's name in the recipe.  [default: the input's name]")
 @click.option(
@@ -109,8 +104,6 @@ def seal(
     owner: str | None,
     account: str | None,
     source: Path,
-    kind: str | None,
-    delimiter: str,
     out: Path | None,
     name: str | None,
     version: int,
@@ -122,6 +115,7 @@ def seal(
     simulated_root: Path | None,
     yes: bool,
     as_json: bool,
+    kind: str | None = None,
     registers: bool = False,
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
@@ -177,7 +171,7 @@ def seal(
         owned = owned.on(checked, owner)
     declared = None if checked is None else dataset_in(checked.card.recipe, owner=owned.place, name=dataset)
     columns = None if declared is None else declared.columns
-    found = sources.look(source, kind=kind, declared=columns, delimiter=delimiter)
+    found = sources.look(source, kind=kind or given_kind(), declared=columns, dialect=given_dialect())
     if declared is not None and declared.schema is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: it does not read it")
     elif declared is not None and declared.schema is None and found.entries is None:
@@ -196,8 +190,6 @@ def seal(
         account=owned.registrant,
         name=dataset,
         version=version,
-        declared=columns,
-        delimiter=delimiter,
         outputs=outputs,
         context=None if checked is None else wrap_context(checked, owner=owned.place),
         report_key=report_keys.of_owner(outputs.key.parent, report_key),

@@ -19,7 +19,6 @@ from sealroom_agents.cli.terminal import progress, warn
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
-    from sealroom.schema import Column
     from sealroom.sealed import SealSummary, WrapContext
     from sealroom_agents.owner.custody import Party
     from sealroom_agents.owner.keystore import Signer
@@ -43,10 +42,6 @@ class Job:
     """Name of the dataset."""
     version: int
     """Number of this version of the dataset."""
-    declared: tuple[Column, ...] | None
-    """The columns that the recipe declares; `None` without a recipe."""
-    delimiter: str
-    """Between the cells of a CSV."""
     outputs: Outputs
     """What is written."""
     context: WrapContext | None
@@ -76,9 +71,7 @@ def made(job: Job) -> Iterator[Plain]:
     with ExitStack() as stack:
         with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
             step = None if reading is None else partial(_step, reading, source.size)
-            ready = stack.enter_context(
-                sources.ready(source, declared=job.declared, delimiter=job.delimiter, advance=step)
-            )
+            ready = stack.enter_context(sources.ready(source, advance=step))
         yield Plain(ready, _state(ready.path))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sealroom_agents.cli.input_options import TABLES, input_options
 from sealroom_agents.cli.key_options import opener_options
 from sealroom_agents.cli.terminal import shown
 from sealroom_agents.errors import ToolError
@@ -94,6 +95,7 @@ def command() -> None:
     help="People to make up, of all owners.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes up the same data.")
+@input_options(*TABLES)
 @opener_options
 @runs_option
 @room_option

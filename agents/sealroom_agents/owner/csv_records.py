@@ -41,13 +41,11 @@ class Record:
 class Records:
     """The records of an open CSV, the heading first; `name` is for messages.
 
-    Raises `ToolError`: `not-csv` for a delimiter that cannot be one or a first line that is no text in UTF-8,
-    else `csv-does-not-fit`, with the line.
+    Raises `ToolError`: `not-csv` for a first line that is no text in UTF-8, else `csv-does-not-fit`, with the
+    line.
     """
 
     def __init__(self, stream: BinaryIO, *, name: str, delimiter: str) -> None:
-        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
-            raise ToolError(Code.NOT_CSV, f"the delimiter {delimiter!r} is not one character of ASCII")
         self._stream, self._name, self._delimiter = stream, name, delimiter
         self._lines = _Lines(stream, name)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)

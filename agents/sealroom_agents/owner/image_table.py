@@ -19,8 +19,10 @@ from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.schema import MAX_ROWS, Column, Integer, List, String, check_columns
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.csv_dialect import Dialect
+from sealroom_agents.owner.csv_table import csv_batches, csv_heading
 from sealroom_agents.owner.images import Form, Unfit, picture
-from sealroom_agents.owner.to_parquet import csv_heading, csv_to_parquet, write_batches
+from sealroom_agents.owner.to_parquet import write_batches
 
 MAX_TABLE_BYTES = 2**30
 BATCH_ROWS = 512
@@ -153,10 +155,10 @@ class ImageTable:
         return path if path.is_relative_to(self._root) and os.path.isfile(path) else None
 
 
-def read_table(path: Path, types: Sequence[Column], *, delimiter: str) -> Any:
+def read_table(path: Path, types: Sequence[Column], dialect: Dialect) -> Any:
     """The table in a Parquet or CSV file. `types` are those of columns of a CSV; all others are text.
 
-    Raises `ToolError`: "file-too-large", "not-a-table", "image-table", and those of `csv_to_parquet`.
+    Raises `ToolError`: "file-too-large", "not-a-table", "image-table", and those of `csv_batches`.
     """
     import pyarrow
     import pyarrow.parquet
@@ -172,10 +174,12 @@ def read_table(path: Path, types: Sequence[Column], *, delimiter: str) -> Any:
             return pyarrow.parquet.read_table(path)
         except (pyarrow.ArrowException, OSError, ValueError):
             raise ToolError(Code.NOT_A_TABLE, f"{path} is no Parquet file", "or name it .csv") from None
-    heading = csv_heading(path, types, delimiter=delimiter).columns
+    heading = csv_heading(path, types, dialect).columns
     if unknown := {each.name for each in types} - {each.name for each in heading}:
         raise ToolError(Code.IMAGE_TABLE, f"the table has no column {min(unknown)}", "see its first line")
+    from sealroom.schema.arrow import arrow_schema
+
     # Arrow's own memory: its threads would need the interpreter for Python's, also when that just ends.
     made = pyarrow.BufferOutputStream()
-    csv_to_parquet(path, made, heading, delimiter=delimiter)
+    write_batches(csv_batches(path, heading, dialect), arrow_schema(heading), made)
     return pyarrow.parquet.read_table(pyarrow.BufferReader(made.getvalue()))

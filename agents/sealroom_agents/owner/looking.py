@@ -8,7 +8,6 @@ are told of, and do not end the reading. What a cell holds is never told (OP-04)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +22,12 @@ from sealroom.schema import (
     String,
     misfits,
 )
-from sealroom_agents.owner import csv_cells, to_parquet
+from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.csv_records import line_of
 from sealroom_agents.owner.distinct import Distinct
 from sealroom_agents.owner.needs import Bounds, Needs, Wanted
-from sealroom_agents.owner.parquet_folder import folder_batches
-from sealroom_agents.owner.parquet_rows import ParquetRows
 from sealroom_agents.owner.profile import ColumnProfile, Tally
-from sealroom_agents.owner.source import Source
+from sealroom_agents.owner.source import Source, batches
 
 Advance = Callable[[int], None]
 
@@ -103,7 +100,6 @@ def look_through(
     needs: Needs | None,
     *,
     people: str | None,
-    delimiter: str = ",",
     advance: Advance | None = None,
 ) -> Looked:
     """Read the table that `source` is. `people` names the column of the person, where no recipe does.
@@ -119,17 +115,16 @@ def look_through(
     tallies = {name: Tally([Column(name, _stored(kind))]) for name, kind in source.columns}
     distinct = Distinct() if person in held else None
     rows = 0
-    with _batches(source, delimiter=delimiter, advance=advance) as batches:
-        for batch in batches:
-            for (name, kind), values in zip(source.columns, batch.columns, strict=True):
-                if name in tallies and (one := _typed(source, held[name], kind, values, rows, delimiter)):
-                    tallies[name].add(one)
-                    _count_outside(held[name], kind, *one)
-                    if distinct is not None and name == person:
-                        distinct.add(*one)
-                elif name in tallies:
-                    del tallies[name]
-            rows += batch.num_rows
+    for batch in batches(source, as_text=True, advance=advance):
+        for (name, kind), values in zip(source.columns, batch.columns, strict=True):
+            if name in tallies and (one := _typed(source, held[name], kind, values, rows)):
+                tallies[name].add(one)
+                _count_outside(held[name], kind, *one)
+                if distinct is not None and name == person:
+                    distinct.add(*one)
+            elif name in tallies:
+                del tallies[name]
+        rows += batch.num_rows
     for name, tally in tallies.items():
         (seen,) = tally.finish().columns
         held[name].seen = seen.discreet(names_people=name == person)
@@ -161,46 +156,15 @@ def _judge(held: dict[str, Held], needs: Needs, columns: Sequence[Column]) -> It
             yield Held(name, None, needs.wanted[name], "lacking", each.what, each.remedy)
 
 
-@contextmanager
-def _batches(source: Source, *, delimiter: str, advance: Advance | None) -> Iterator[Iterator[Any]]:
-    """The rows of a table in batches; of a CSV, all cells as text."""
-    with ExitStack() as stack:
-        if source.table is not None:
-            yield folder_batches(source.table, advance=advance)
-        elif source.kind == "arrow":
-            yield to_parquet.arrow_batches(source.path, advance=advance)
-        elif source.kind == "csv":
-            texts = [Column(name, String()) for name, _ in source.columns or ()]
-            yield to_parquet.csv_batches(source.path, texts, delimiter=delimiter, advance=advance)
-        else:
-            file = stack.enter_context(source.path.open("rb", buffering=0))
-            parquet = ParquetRows(file, name=source.path)
-            yield _counted(parquet, source, advance)
-
-
-def _counted(parquet: ParquetRows, source: Source, advance: Advance | None) -> Iterator[Any]:
-    done = 0
-    for batch in parquet:
-        yield batch
-        done += batch.num_rows
-        if advance is not None and parquet.rows:
-            advance(source.size * done // parquet.rows)
-    to_parquet.same_rows(source.path, footer=parquet.rows, decoded=done)
-
-
-def _typed(
-    source: Source, held: Held, kind: ColumnType, values: Any, before: int, delimiter: str
-) -> tuple[Any] | None:
+def _typed(source: Source, held: Held, kind: ColumnType, values: Any, before: int) -> tuple[Any] | None:
     """The values as their column's type; `None` from the first cell of a CSV on that is none, which is put
     down."""
-    from sealroom.schema.arrow import arrow_type
-
     if source.kind != "csv":
-        return (values if values.type == arrow_type(kind) else values.cast(arrow_type(kind)),)
+        return (values,)
     try:
         return (csv_cells.convert(values, kind),)
     except csv_cells.CellError as error:
-        line = line_of(source.path, before + error.index, delimiter=delimiter)
+        line = line_of(source.path, before + error.index, delimiter=source.dialect.delimiter)
         held.state = "other cells"
         held.wrong = f"has {held.name}, declared {kind}: line {line:,}: {error.reason}"
         held.remedy = csv_cells.hint(kind)

@@ -12,22 +12,26 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from sealroom.codes import Code
-from sealroom.schema import Column
+from sealroom.schema import Column, String
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import folder, to_parquet
+from sealroom_agents.owner.csv_dialect import Dialect
+from sealroom_agents.owner.csv_table import csv_batches, csv_heading
 from sealroom_agents.owner.disk_space import Free, free_at, need
 from sealroom_agents.owner.parquet_folder import (
     ParquetFolder,
+    folder_batches,
     folder_to_parquet,
     look_folder,
     parquet_files,
 )
+from sealroom_agents.owner.parquet_rows import ParquetRows
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
@@ -56,6 +60,8 @@ class Source:
     """What a folder holds that is no table."""
     table: ParquetFolder | None = None
     """The folder of Parquet files that is one table."""
+    dialect: Dialect = field(default_factory=Dialect)
+    """How a CSV is written."""
 
     @property
     def media_type(self) -> str:
@@ -88,10 +94,13 @@ class Ready:
     """Rows that were written to it, where it was made."""
 
 
-def look(path: Path, *, kind: str | None, declared: Sequence[Column] | None, delimiter: str = ",") -> Source:
+def look(
+    path: Path, *, kind: str | None, declared: Sequence[Column] | None, dialect: Dialect | None = None
+) -> Source:
     """Find out what `path` is, from its first bytes; `kind` is what the owner says it is.
 
-    `declared` are the columns that the recipe declares, `None` without a recipe. Raises `ToolError`:
+    `declared` are the columns that the recipe declares, `None` without a recipe; `dialect` says how a CSV is
+    written. Raises `ToolError`:
     `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`, `columns-undeclared`,
     `folder-unsupported`; and `SealError` `not-parquet`.
     """
@@ -130,17 +139,53 @@ def look(path: Path, *, kind: str | None, declared: Sequence[Column] | None, del
                 f"{path} is a CSV, which says of no column what type it has",
                 "seal it for a study, whose recipe declares them; or write it as Parquet or Arrow",
             )
-        heading = to_parquet.csv_heading(path, declared, delimiter=delimiter)
-        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
+        dialect = dialect or Dialect()
+        heading = csv_heading(path, declared, dialect)
+        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size, dialect=dialect)
     return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
+
+
+def batches(source: Source, *, as_text: bool = False, advance: Advance | None = None) -> Iterator[Any]:
+    """The rows of a table in record batches whose schema is `arrow_schema(source.columns)`.
+
+    With `as_text`, all cells of a CSV are text, so that one that is not of its column's type ends nothing.
+    `advance` is told how much of `source.size` is done. Raises as `arrow_batches`, `csv_batches`,
+    `folder_batches` and `ParquetRows`, and `rows-differ`; `ValueError` for what is no table.
+    """
+    from sealroom.schema.arrow import arrow_schema
+
+    columns = source.columns
+    if columns is None:
+        raise ValueError(f"{source.path} is no table")
+    if source.kind == "csv":
+        texts = [Column(name, String()) for name, _ in columns]
+        yield from csv_batches(source.path, texts if as_text else columns, source.dialect, advance=advance)
+    elif source.table is not None:
+        yield from folder_batches(source.table, advance=advance)
+    else:
+        schema = arrow_schema(columns)
+        arrow = source.kind == "arrow"
+        found = to_parquet.arrow_batches(source.path, advance=advance) if arrow else _parquet(source, advance)
+        for batch in found:
+            yield batch if batch.schema == schema else to_parquet.as_schema(batch, schema)
+
+
+def _parquet(source: Source, advance: Advance | None) -> Iterator[Any]:
+    done = 0
+    with source.path.open("rb", buffering=0) as file:
+        parquet = ParquetRows(file, name=source.path)
+        for batch in parquet:
+            yield batch
+            done += batch.num_rows
+            if advance is not None and parquet.rows:
+                advance(source.size * done // parquet.rows)
+        to_parquet.same_rows(source.path, footer=parquet.rows, decoded=done)
 
 
 @contextmanager
 def ready(
     source: Source,
     *,
-    declared: Sequence[Column] | None,
-    delimiter: str = ",",
     advance: Advance | None = None,
     free: Free = free_at,
 ) -> Iterator[Ready]:
@@ -160,8 +205,10 @@ def ready(
             elif source.kind == "arrow":
                 rows = to_parquet.arrow_to_parquet(source.path, stream, advance=advance)
             else:
-                rows = to_parquet.csv_to_parquet(
-                    source.path, stream, declared or (), delimiter=delimiter, advance=advance
+                from sealroom.schema.arrow import arrow_schema
+
+                rows = to_parquet.write_batches(
+                    batches(source, advance=advance), arrow_schema(source.columns or ()), stream
                 )
             stream.flush()
         except OSError as error:

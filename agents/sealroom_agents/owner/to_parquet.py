@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrow and CSV files as Parquet, the one form of a table that a recipe reads.
-
-Nothing is guessed: a CSV has exactly the columns that the recipe declares, and each cell must be of the
-declared type. What a cell holds is never repeated in an error: a terminal's log is no place for data (OP-04).
-"""
+"""Arrow files, and batches of rows, as Parquet: the one form of a table that a recipe reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +11,11 @@ from typing import Any, BinaryIO
 
 from sealroom.codes import Code
 from sealroom.errors import FormatError
-from sealroom.schema import Column, ColumnType, String
+from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
-from sealroom_agents.owner.csv_records import Records, count_rows, line_of
 
-CSV_BLOCK_BYTES = 8 * 1024 * 1024
-"""How much of a CSV is read at once."""
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """How much of a table one row group holds, before it is compressed."""
-MAX_HEADING_BYTES = 128 * 1024
-"""First line of a CSV: room for the most columns with the longest names."""
 _FILE_START, _FILE_END = b"ARROW1\0\0", b"ARROW1"
 _STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 """How Arrow marks the end of a stream."""
@@ -61,13 +51,6 @@ def arrow_heading(path: Path) -> Heading:
             raise _not_arrow(path) from error
 
 
-def csv_heading(path: Path, declared: Sequence[Column], *, delimiter: str) -> Heading:
-    """Columns of a CSV: names from its first line, types as declared. Raises `not-csv`."""
-    types = dict(declared)
-    names = _csv_names(path, delimiter)
-    return Heading(tuple(Column(name, types.get(name, String())) for name in names))
-
-
 def arrow_to_parquet(path: Path, target: BinaryIO, *, advance: Advance | None = None) -> int:
     """Write an Arrow IPC file or stream as Parquet; returns its rows. Raises as `arrow_batches`."""
     import pyarrow
@@ -87,7 +70,7 @@ def arrow_batches(path: Path, *, advance: Advance | None = None) -> Iterator[Any
         reader = _arrow_reader(stream)
         batches = reader.num_record_batches if hasattr(reader, "num_record_batches") else None
         messages = _ArrowStream(stream, batches=batches)
-        yield from _advancing(messages, stream, advance)
+        yield from advancing(messages, stream, advance)
         messages.check_end()
 
 
@@ -104,70 +87,6 @@ def _reading_arrow(path: Path) -> Iterator[None]:
         raise _not_arrow(path) from error
 
 
-def csv_to_parquet(
-    path: Path,
-    target: BinaryIO,
-    declared: Sequence[Column],
-    *,
-    delimiter: str,
-    advance: Advance | None = None,
-) -> int:
-    """Write a CSV as Parquet with the declared types; returns its rows. Raises as `csv_batches`."""
-    from sealroom.schema.arrow import arrow_schema
-
-    schema = arrow_schema(csv_heading(path, declared, delimiter=delimiter).columns)
-    return write_batches(csv_batches(path, declared, delimiter=delimiter, advance=advance), schema, target)
-
-
-def csv_batches(
-    path: Path, declared: Sequence[Column], *, delimiter: str, advance: Advance | None = None
-) -> Iterator[Any]:
-    """The rows of a CSV with the declared types, in record batches.
-
-    UTF-8; the first line names the columns; an empty cell is null, but an empty text in a text column. Its
-    rows are counted twice, by Python's parser and by Arrow's. Raises `csv-does-not-fit`, `rows-differ`.
-    """
-    import pyarrow
-    import pyarrow.csv
-
-    from sealroom.schema.arrow import arrow_schema
-
-    size = path.stat().st_size
-    names = _csv_names(path, delimiter)
-    # Half of the way for each reading.
-    first = None if advance is None else lambda done: advance(done // 2)
-    rows = count_rows(path, delimiter=delimiter, advance=first)
-    found = 0
-    types = dict(declared)
-    schema = arrow_schema([Column(name, types[name]) for name in names])
-    with _arrow_file(path) as stream:
-        try:
-            # Every cell is read as text: a parser does not guess its type.
-            reader = pyarrow.csv.open_csv(
-                stream,
-                read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
-                parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pyarrow.string()),
-                    include_columns=names,
-                    null_values=[],
-                    strings_can_be_null=False,
-                ),
-            )
-            second = None if advance is None else lambda done: advance((size + done) // 2)
-            converted = _converted(reader, schema, [types[name] for name in names], path, delimiter)
-            for batch in _advancing(converted, stream, second):
-                found += batch.num_rows
-                yield batch
-        except (pyarrow.ArrowException, ValueError):
-            raise ToolError(
-                Code.CSV_DOES_NOT_FIT,
-                f"a row of {path} does not have {len(names)} cells of text in UTF-8",
-                "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
-            ) from None
-    same_rows(path, records=rows, parsed=found)
-
-
 def same_rows(path: Path, **counted: int) -> None:
     """Raise `rows-differ` unless all ways to count the rows agree."""
     if len(set(counted.values())) > 1:
@@ -177,28 +96,6 @@ def same_rows(path: Path, **counted: int) -> None:
             f"the rows of {path} cannot be counted the same twice: {said}",
             "nothing was sealed",
         )
-
-
-def _converted(
-    reader: Any, schema: Any, kinds: Sequence[ColumnType], path: Path, delimiter: str
-) -> Iterator[Any]:
-    """The batches of a CSV with each column as declared."""
-    import pyarrow
-
-    before = 0
-    for batch in reader:
-        columns = []
-        for field, kind, text in zip(schema, kinds, batch.columns, strict=True):
-            try:
-                columns.append(csv_cells.convert(text, kind))
-            except csv_cells.CellError as error:
-                line = line_of(path, before + error.index, delimiter=delimiter)
-                where = f"{path} line {line}, column {field.name}"
-                raise ToolError(
-                    Code.CSV_DOES_NOT_FIT, f"{where}: {error.reason}", csv_cells.hint(kind)
-                ) from None
-        before += batch.num_rows
-        yield pyarrow.record_batch(columns, schema=schema)
 
 
 def write_batches(batches: Iterable[Any], schema: Any, target: BinaryIO) -> int:
@@ -226,22 +123,11 @@ def write_batches(batches: Iterable[Any], schema: Any, target: BinaryIO) -> int:
     return rows
 
 
-def _advancing(batches: Iterable[Any], source: BinaryIO, advance: Advance | None) -> Iterator[Any]:
+def advancing(batches: Iterable[Any], source: BinaryIO, advance: Advance | None) -> Iterator[Any]:
     for batch in batches:
         yield batch
         if advance is not None:
             advance(source.tell())
-
-
-def _arrow_file(path: Path) -> Any:
-    """A file that Arrow reads ahead in threads of its own. A file of Python's needs the interpreter for that,
-    and a process that just ends then ends by a signal; names that are no UTF-8 have no other."""
-    import pyarrow
-
-    try:
-        return pyarrow.OSFile(str(path))
-    except UnicodeEncodeError:
-        return path.open("rb")
 
 
 def _arrow_reader(stream: BinaryIO) -> Any:
@@ -286,28 +172,13 @@ class _ArrowStream:
             raise ValueError("it does not end where it should")
 
 
-def _csv_names(path: Path, delimiter: str) -> list[str]:
-    def refused(why: str, hint: str | None = None) -> ToolError:
-        return ToolError(Code.NOT_CSV, f"the first line of {path} {why}", hint)
+def as_schema(batch: Any, schema: Any) -> Any:
+    """The same batch with each column as the schema has it."""
+    import pyarrow
 
-    with path.open("rb") as stream:
-        try:
-            heading = Records(stream, name=str(path), delimiter=delimiter).next()
-        except ToolError as error:
-            if error.code == Code.NOT_CSV:
-                raise
-            said = "write it as UTF-8; another delimiter: --delimiter ';'"
-            raise refused("does not name columns in UTF-8", said) from None
-    names = [] if heading is None else heading.cells
-    if sum(map(len, names)) > MAX_HEADING_BYTES:
-        raise refused("is too long to name columns")
-    if "" in names:
-        raise refused("leaves a column without a name", "is there a delimiter too many?")
-    if not names or len(set(names)) != len(names):
-        raise refused("does not name each column once")
-    if any(name != name.strip() for name in names):
-        raise refused("names a column with spaces around it", "remove them")
-    return names
+    pairs = zip(batch.columns, schema, strict=True)
+    arrays = [values if values.type == one.type else values.cast(one.type) for values, one in pairs]
+    return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _not_arrow(path: Path) -> ToolError:
