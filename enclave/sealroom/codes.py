@@ -915,6 +915,9 @@ class Code(StrEnum):
     ROWS_DIFFER = _command("rows-differ", "Two parsers count different numbers of rows.")
     IMAGE_TABLE = _command("image-table", "The table does not say which picture each row has.")
     IMAGE_UNFIT = _command("image-unfit", "Rows name pictures that cannot be taken: the message says why.")
+    FHIR_UNFIT = _command(
+        "fhir-unfit", "A line of FHIR NDJSON is no resource, or not as declared: the message says why."
+    )
     FILE_TOO_LARGE = _command("file-too-large", "The file is larger than any of its kind.")
     NO_SPACE = _command("no-space", "There is too little free space.")
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")

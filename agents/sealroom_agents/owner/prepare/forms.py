@@ -67,6 +67,7 @@ class Form(ABC):
 FORMS = {
     "arrow": "sealroom_agents.owner.prepare.tables",
     "csv": "sealroom_agents.owner.prepare.tables",
+    "fhir-ndjson": "sealroom_agents.owner.adapters.fhir",
     "parquet": "sealroom_agents.owner.prepare.tables",
 }
 """The module of each form. Its `parse(words: Words, name: str) -> Form` takes the form's own words of
