@@ -32,6 +32,7 @@ LONG = (
     "tests/agents/test_long_history.py",
     "tests/test_docs.py",
     "tests/enclave/test_sandbox.py",
+    "tests/agents/test_tables_as_written.py",
 )
 """Files of the longest tests, the longest first."""
 

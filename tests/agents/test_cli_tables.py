@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from sealroom.schema import Column, parse_type
 from sealroom.schema.arrow import arrow_schema
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import to_parquet
 from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.source import batches, look, ready
 
@@ -168,9 +166,9 @@ def test_small_batches_are_gathered_into_one_row_group(tmp_path: Path) -> None:
     table = pa.table({"person": pa.array(range(10_000), pa.int64())})
     with pa.ipc.new_stream(tmp_path / "t.arrow", table.schema) as writer:
         writer.write_table(table, max_chunksize=10)
-    made = BytesIO()
-    assert to_parquet.arrow_to_parquet(tmp_path / "t.arrow", made) == 10_000
-    assert pq.read_metadata(BytesIO(made.getvalue())).num_row_groups == 1
+    with ready(look(tmp_path / "t.arrow", kind=None, declared=())) as made:
+        assert made.rows == 10_000
+        assert pq.read_metadata(made.path).num_row_groups == 1
 
 
 @pytest.mark.parametrize("keep", [10, 60, 200])

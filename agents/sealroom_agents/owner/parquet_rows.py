@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,10 @@ class ParquetRows:
         self._name = name
         self.columns: tuple[Column, ...] = tuple(footer.columns)
         """Its columns, in its order."""
+        self._leaves = [
+            [leaf.number for leaf in footer.layout.leaves if leaf.column == place]
+            for place in range(len(self.columns))
+        ]
         self.rows = footer.rows
         """Its rows, as its footer says."""
         with _decoding(name):
@@ -59,11 +63,31 @@ class ParquetRows:
 
     def __iter__(self) -> Iterator[Any]:
         """Its record batches. Each value is one that its type can have."""
-        with _decoding(self._name):
-            for batch in self._parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
-                for column, values in zip(self.columns, batch.columns, strict=True):
-                    _check_values(column, values, self._name)
-                yield batch
+        batches = self._batches(None)
+        while (batch := self._next(batches)) is not None:
+            for column, values in zip(self.columns, batch.columns, strict=True):
+                check_values(column, values, self._name)
+            yield batch
+
+    def _batches(self, numbers: Sequence[int] | None) -> Iterator[Any]:
+        """Batches of all columns, or of the leaves of these numbers alone."""
+        groups = range(self._parquet.num_row_groups)
+        reader: Iterator[Any] = self._parquet.reader.iter_batches(
+            BATCH_ROWS, groups, numbers, use_threads=False
+        )
+        return reader
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        """The next batch, or `None`. Raises `not-parquet`, with the name of the column that is broken."""
+        try:
+            with _decoding(self._name):
+                return next(batches, None)
+        except ToolError:
+            for column, leaves in zip(self.columns, self._leaves, strict=True):
+                with _decoding(self._name, column.name):
+                    for _ in self._batches(leaves):
+                        pass
+            raise
 
 
 def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
@@ -129,7 +153,7 @@ def _in_struct(values: Any) -> Any:
     return pyarrow.concat_arrays(fields)
 
 
-def _check_values(column: Column, values: Any, name: Path) -> None:
+def check_values(column: Column, values: Any, name: Path) -> None:
     """Refuse text that is no UTF-8, and decimals of more digits than declared: a run would fail on them."""
     import pyarrow
 
@@ -145,7 +169,7 @@ def _check_values(column: Column, values: Any, name: Path) -> None:
 
 
 @contextmanager
-def _decoding(name: Path) -> Iterator[None]:
+def _decoding(name: Path, column: str | None = None) -> Iterator[None]:
     import pyarrow
 
     try:
@@ -153,6 +177,9 @@ def _decoding(name: Path) -> Iterator[None]:
     except (pyarrow.ArrowException, ValueError, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        where = "" if column is None else f": the column {shown(column)}"
         raise ToolError(
-            Code.NOT_PARQUET, f"{name} holds a page that cannot be read", "is it whole? write it again"
+            Code.NOT_PARQUET,
+            f"{name}{where} holds a page that cannot be read",
+            "is it whole? write it again; a list of one length, as a list of any",
         ) from None

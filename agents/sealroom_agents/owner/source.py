@@ -20,18 +20,13 @@ from sealroom.codes import Code
 from sealroom.schema import Column, String
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import folder, to_parquet
+from sealroom_agents.owner import arrow_ipc, folder, to_parquet
 from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.csv_table import csv_batches, csv_heading
 from sealroom_agents.owner.disk_space import Free, free_at, need
-from sealroom_agents.owner.parquet_folder import (
-    ParquetFolder,
-    folder_batches,
-    folder_to_parquet,
-    look_folder,
-    parquet_files,
-)
+from sealroom_agents.owner.parquet_note import look_parquet
 from sealroom_agents.owner.parquet_rows import ParquetRows
+from sealroom_agents.owner.table_folder import TableFolder, folder_batches, look_folder, table_files
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
@@ -58,8 +53,8 @@ class Source:
     """Bytes of the input: of a folder, an upper bound of its tar."""
     entries: tuple[folder.Entry, ...] | None = None
     """What a folder holds that is no table."""
-    table: ParquetFolder | None = None
-    """The folder of Parquet files that is one table."""
+    table: TableFolder | None = None
+    """The folder of Parquet or Arrow files that is one table."""
     dialect: Dialect = field(default_factory=Dialect)
     """How a CSV is written."""
 
@@ -109,29 +104,26 @@ def look(
     if path.is_dir():
         entries = tuple(folder.listing(path))
         if kind != "opaque":
-            files = parquet_files(entries) if kind in ("folder", "parquet") else []
-            if not files:
+            held = table_files(entries)
+            if held is None or kind not in ("folder", held[0]):
                 raise ToolError(
                     Code.NOT_A_TABLE,
-                    f"{path} is a folder, and not one of Parquet files alone",
+                    f"{path} is a folder, and not one of Parquet files or Arrow files alone",
                     "seal it whole: --as opaque",
                 )
-            found = look_folder(files, declared)
-            size = sum(each.size or 0 for each in files)
+            found = look_folder(*held, declared)
+            size = sum(each.size or 0 for each in found.files)
             return Source(
-                path=path, kind="parquet", columns=found.columns, rows=found.rows, size=size, table=found
+                path=path, kind=found.kind, columns=found.columns, rows=found.rows, size=size, table=found
             )
         size = folder.packed_size(list(entries))
         return Source(path=path, kind=kind, columns=None, rows=None, size=size, entries=entries)
     size = path.stat().st_size
     if kind == "parquet":
-        from sealroom.sealed.parquet import read_footer
-
-        columns, rows = read_footer(path)
+        columns, rows = look_parquet(path)
         return Source(path=path, kind=kind, columns=columns, rows=rows, size=size)
     if kind == "arrow":
-        heading = to_parquet.arrow_heading(path)
-        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size)
+        return Source(path=path, kind=kind, columns=arrow_ipc.arrow_columns(path), rows=None, size=size)
     if kind == "csv":
         if declared is None:
             raise ToolError(
@@ -162,11 +154,11 @@ def batches(source: Source, *, as_text: bool = False, advance: Advance | None = 
         yield from csv_batches(source.path, texts if as_text else columns, source.dialect, advance=advance)
     elif source.table is not None:
         yield from folder_batches(source.table, advance=advance)
+    elif source.kind == "arrow":
+        yield from arrow_ipc.arrow_batches(source.path, columns, advance=advance)
     else:
         schema = arrow_schema(columns)
-        arrow = source.kind == "arrow"
-        found = to_parquet.arrow_batches(source.path, advance=advance) if arrow else _parquet(source, advance)
-        for batch in found:
+        for batch in _parquet(source, advance):
             yield batch if batch.schema == schema else to_parquet.as_schema(batch, schema)
 
 
@@ -200,10 +192,6 @@ def ready(
         try:
             if source.entries is not None:
                 folder.pack(list(source.entries), stream, advance=advance)
-            elif source.table is not None:
-                rows = folder_to_parquet(source.table, stream, advance=advance)
-            elif source.kind == "arrow":
-                rows = to_parquet.arrow_to_parquet(source.path, stream, advance=advance)
             else:
                 from sealroom.schema.arrow import arrow_schema
 

@@ -92,13 +92,13 @@ def _of_field(field: pa.Field, nesting: int) -> ColumnType:
 
 def _of(kind: Any, nullable: bool, nesting: int) -> ColumnType:
     types = pa.types
-    if types.is_dictionary(kind):
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return _of(kind.value_type, nullable, nesting)
     if types.is_integer(kind):
         return Integer(kind.bit_width, types.is_signed_integer(kind), nullable=nullable)
     if types.is_floating(kind):
         return Real(kind.bit_width, nullable=nullable)
-    if types.is_decimal128(kind) or types.is_decimal256(kind):
+    if types.is_decimal(kind):
         if 0 <= kind.scale <= kind.precision:
             return Decimal(kind.precision, kind.scale, nullable=nullable)
     elif types.is_boolean(kind):
@@ -117,9 +117,35 @@ def _of(kind: Any, nullable: bool, nesting: int) -> ColumnType:
         # A Parquet file has no seconds, and of zones the instant alone.
         unit = kind.unit if kind.unit in TIME_UNITS else TIME_UNITS[0]
         return Timestamp(unit, None if kind.tz is None else "UTC", nullable=nullable)
-    elif (types.is_list(kind) or types.is_large_list(kind)) and nesting:
+    elif any(is_list(kind) for is_list in _LISTS) and nesting:
         return List(_of_field(kind.value_field, nesting - 1), nullable=nullable)
     elif types.is_struct(kind) and nesting and kind.num_fields:
         fields = [(check_column_name(each.name), _of_field(each, nesting - 1)) for each in kind]
         return Struct(tuple(fields), nullable=nullable)
-    raise FormatError(Code.MALFORMED, f"{shown(str(kind))}, which no study reads", "write it as another type")
+    raise FormatError(Code.MALFORMED, f"{shown(str(kind))}, which no study reads", _remedy(kind))
+
+
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+"""All ways in which Arrow keeps a list."""
+
+
+def _remedy(kind: Any) -> str:
+    """What to write instead of a type that no study reads."""
+    types = pa.types
+    if types.is_null(kind):
+        return "write it with the type that the study declares, as a column of nulls"
+    if types.is_duration(kind):
+        return "write it as whole numbers, of its microseconds for example"
+    if types.is_interval(kind):
+        return "write its months, days and microseconds as columns of whole numbers"
+    if types.is_map(kind):
+        return "write it as a list of structs of key and value"
+    if types.is_union(kind):
+        return "write each of its types as a column"
+    return "write it as another type"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of Parquet files as one table: as Spark, pandas, DuckDB and pyarrow write them."""
+"""Folders of Parquet or Arrow files as one table: as Spark, pandas, polars, DuckDB and pyarrow write them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -44,7 +46,7 @@ def as_one(folder: Path, declared: tuple[Column, ...] | None) -> pa.Table:
     source = look(folder, kind=None, declared=declared)
     with ready(source) as found:
         table = pq.read_table(found.path)
-        assert found.rows == source.rows == table.num_rows
+        assert found.rows == table.num_rows and source.rows in (None, table.num_rows)
         assert tuple(table.column_names) == tuple(column.name for column in source.columns or ())
     return table
 
@@ -80,7 +82,8 @@ def test_the_files_of_duckdb(tmp_path: Path) -> None:
         ("another column", "columns-differ"),
         ("another type", "columns-differ"),
         ("another partition", "columns-differ"),
-        ("a partition that is a column", "schema-unsupported"),
+        ("a partition that is a column with other values", "folder-unsupported"),
+        ("a partition there twice", "schema-unsupported"),
         ("a value of another type", "folder-unsupported"),
         ("another file", "not-a-table"),
         ("a link", "folder-unsupported"),
@@ -100,9 +103,13 @@ def test_a_folder_that_is_not_one_table_is_refused(tmp_path: Path, case: str, co
     elif case == "another partition":
         (folder / "month=1").mkdir()
         pq.write_table(plain, folder / "month=1" / "a.parquet")
-    elif case == "a partition that is a column":
+    elif case == "a partition that is a column with other values":
         for path in folder.glob("*/*.parquet"):
             pq.write_table(TABLE, path)
+    elif case == "a partition there twice":
+        for path in list(folder.glob("*/*.parquet")):
+            (path.parent / "YEAR=1").mkdir()
+            path.rename(path.parent / "YEAR=1" / path.name)
     elif case == "a value of another type":
         declared = columns(person="int32", seen="date", year="date", site="string")
     elif case == "another file":
@@ -124,3 +131,84 @@ def test_a_column_may_be_null_where_one_file_says_so(tmp_path: Path) -> None:
         schema = pa.schema([pa.field("n", pa.int8(), nullable=nullable)])
         pq.write_table(pa.table({"n": [1]}, schema), tmp_path / f"{name}.parquet")
     assert as_one(tmp_path, None).schema.field("n").nullable
+
+
+def test_the_files_of_polars(tmp_path: Path) -> None:
+    frame = pl.DataFrame(TABLE)
+    frame.write_parquet(tmp_path / "hive", partition_by=["year", "site"])
+    assert as_one(tmp_path / "hive", DECLARED).sort_by("person").select(TABLE.column_names).equals(TABLE)
+    (tmp_path / "arrow").mkdir()
+    frame.head(20).write_ipc(tmp_path / "arrow" / "a.arrow")
+    frame.slice(20).write_ipc_stream(tmp_path / "arrow" / "b.arrow")
+    assert as_one(tmp_path / "arrow", DECLARED).equals(TABLE)
+
+
+def test_arrow_files_in_partitions(tmp_path: Path) -> None:
+    for year in (2019, 2020, 2021):
+        (tmp_path / f"year={year}").mkdir()
+        part = TABLE.filter(ds.field("year") == year).drop_columns("year")
+        feather.write_feather(part, str(tmp_path / f"year={year}" / "t.feather"))
+    found = as_one(tmp_path, DECLARED)
+    assert found.sort_by("person").select(TABLE.column_names).equals(TABLE)
+
+
+def test_the_order_of_columns_is_a_files_own(tmp_path: Path) -> None:
+    pq.write_table(TABLE.slice(0, 20), tmp_path / "a.parquet")
+    pq.write_table(TABLE.slice(20).select(["site", "year", "seen", "person"]), tmp_path / "b.parquet")
+    assert as_one(tmp_path, DECLARED).equals(TABLE)
+
+
+@pytest.mark.parametrize(
+    "name", ["_SUCCESS", "_metadata", "_common_metadata", "_committed_1", ".part.parquet.crc", ".DS_Store"]
+)
+def test_what_programs_leave_beside_the_rows_is_left_out(tmp_path: Path, name: str) -> None:
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    (tmp_path / name).write_bytes(b"PAR1")
+    assert as_one(tmp_path, DECLARED).equals(TABLE)
+
+
+@pytest.mark.parametrize(
+    "name, word",
+    [
+        ("_b.parquet", "hidden"),
+        (".b.parquet", "hidden"),
+        ("_old/b.parquet", "hidden"),
+        ("_delta_log/0.json", "Delta"),
+        (".hoodie/x", "Hudi"),
+        ("_temporary/0/b.parquet", "not ended"),
+        ("2020/b.parquet", "COLUMN=2020"),
+        ("year=2020/x/b.parquet", "COLUMN=x"),
+    ],
+)
+def test_nothing_is_dropped_for_its_name(tmp_path: Path, name: str, word: str) -> None:
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    as_one(tmp_path, DECLARED)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(TABLE, tmp_path / name)
+    with pytest.raises(SealroomError) as caught:
+        as_one(tmp_path, DECLARED)
+    assert caught.value.code == "folder-unsupported"
+    assert word in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_two_files_that_were_joined_are_refused_within_a_folder_too(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pq.write_table(TABLE, path)
+    else:
+        pl.DataFrame(TABLE).write_ipc(path)
+    as_one(tmp_path, DECLARED)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(SealroomError) as caught:
+        as_one(tmp_path, DECLARED)
+    assert caught.value.code == f"not-{kind}"
+
+
+def test_parquet_and_arrow_files_are_no_one_table(tmp_path: Path) -> None:
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    as_one(tmp_path, DECLARED)
+    feather.write_feather(TABLE, str(tmp_path / "b.feather"))
+    with pytest.raises(SealroomError) as caught:
+        as_one(tmp_path, DECLARED)
+    assert caught.value.code == "not-a-table"
