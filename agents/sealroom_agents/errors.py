@@ -7,6 +7,7 @@ The tree (all are `sealroom.errors.SealroomError`, so each carries `.code`, `.me
     └── AgentError                    anything raised by an agent
         ├── AttestationError          a quote, event log or collateral that does not hold
         ├── ChainError                the chain cannot be read, or cannot be trusted as it was read
+        │   ├── UndecidedError        the same, before a command did anything (exit code 3)
         │   └── TransactionError      a transaction that was refused, or was not mined in time
         ├── GateError                 the gate cannot serve
         │   └── Refused               the gate's answer is no; carries the stable code of the refusal
@@ -63,6 +64,10 @@ class AttestationError(AgentError):
 
 class ChainError(AgentError):
     """The chain is out of reach, stale, or its nodes disagree."""
+
+
+class UndecidedError(ChainError):
+    """The chain was asked before a command did anything, and gave no answer: nothing was done."""
 
 
 class TransactionError(ChainError):
@@ -156,4 +161,18 @@ class CardError(AgentError):
 
 
 class ToolError(AgentError):
-    """A command of an owner or an auditor that cannot do what it was asked to."""
+    """A command of an owner or an auditor that cannot do what it was asked to.
+
+    `facts` is what else `--json` tells of the refusal.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        hint: str | None = None,
+        *,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.facts = dict(facts) if facts is not None else {}

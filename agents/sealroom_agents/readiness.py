@@ -175,20 +175,25 @@ def _over_budget(recipe: RecipeFacts, study: Study, latest: ChainView, now: floa
         study.delta_pico - latest.spending.delta_pico,
     )
     for dataset in latest.datasets:
-        who = dataset.holder_id or dataset.holder
-        account, allowance = dataset.account, dataset.allowance
-        for says, books in (
-            (f"{dataset.name} has {{left}} left in its life", account),
-            (f"{who} leaves {{left}} for {dataset.name}", allowance),
-        ):
-            yield from _short(
-                recipe,
-                says,
-                books.epsilon_cap - books.epsilon_spent,
-                books.delta_cap - books.delta_spent,
-                who,
-            )
-        yield from _over_day(recipe, dataset, who, now)
+        yield from over_dataset(recipe, dataset, now)
+
+
+def over_dataset(recipe: RecipeFacts, dataset: DatasetRecord, now: float) -> Iterator[Missing]:
+    """What one dataset's lifetime account and allowance lack for one run. `now`: unix seconds."""
+    who = dataset.holder_id or dataset.holder
+    account, allowance = dataset.account, dataset.allowance
+    for says, books in (
+        (f"{dataset.name} has {{left}} left in its life", account),
+        (f"{who} leaves {{left}} for {dataset.name}", allowance),
+    ):
+        yield from _short(
+            recipe,
+            says,
+            books.epsilon_cap - books.epsilon_spent,
+            books.delta_cap - books.delta_spent,
+            who,
+        )
+    yield from _over_day(recipe, dataset, who, now)
 
 
 def _over_day(recipe: RecipeFacts, dataset: DatasetRecord, who: str, now: float) -> Iterator[Missing]:

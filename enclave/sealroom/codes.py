@@ -923,6 +923,18 @@ class Code(StrEnum):
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")
     ALREADY_SEALING = _command("already-sealing", "Another run seals the same output.")
 
+    # --- commands: what the chain is asked before `seal` reads ----------------------------------
+
+    NAME_TAKEN = _command(
+        "name-taken", "The account registered a dataset of this name: seal its next version, or reseal it."
+    )
+    HELD_BY_ANOTHER = _command(
+        "held-by-another", "Another account holds the dataset, and it alone registers a version."
+    )
+    VERSION_NOT_NEXT = _command(
+        "version-not-next", "The version's number is not the one after the newest that is registered."
+    )
+
     # --- commands: the way back -----------------------------------------------------------------
 
     PARTS_BROKEN = _command("parts-broken", "Some parts of the sealed file do not open: they are listed.")

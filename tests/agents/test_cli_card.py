@@ -17,6 +17,9 @@ from tests.local_chain import LocalChain
 
 pytestmark = pytest.mark.anvil
 
+SECOND = "sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2"
+"""The stage registers the first version."""
+
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
@@ -61,7 +64,7 @@ def test_a_card_is_written_checked_and_sealed_to(stage: Stage, sitting: Path) ->
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
     sealed = forked(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes --json",
+        f"{SECOND} {root} --rpc {stage.chain.url} --yes --json",
         sitting,
     )
     assert sealed.returncode == 0, sealed.stdout
@@ -95,7 +98,7 @@ def test_a_revocation_is_told_at_the_seal_and_takes_no_new_card(stage: Stage, si
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
     done = forked(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
+        f"{SECOND} {root} --rpc {stage.chain.url} --yes",
         sitting,
     )
     assert done.returncode == 0, done.stdout
@@ -112,7 +115,7 @@ def test_a_card_whose_gate_was_swapped_is_refused_at_the_seal(stage: Stage, sitt
     root = "--simulated-root root.der"
     stage.chain.mine()  # a head of now
     done = forked(
-        f"sealroom seal --owner hospital-A --in cohort-A.parquet {root} --rpc {stage.chain.url} --yes",
+        f"{SECOND} {root} --rpc {stage.chain.url} --yes",
         sitting,
     )
     assert done.returncode == 1

@@ -30,6 +30,7 @@ from sealroom_agents.chain.follower import Follower
 from sealroom_agents.chain.gas import GasMoney
 from sealroom_agents.chain.newest import NewestStates, Settled, Snapshot, Unsettled
 from sealroom_agents.chain.nodes import Nodes
+from sealroom_agents.chain.owner_reads import OwnerReads
 from sealroom_agents.chain.page_reads import PageReads
 from sealroom_agents.chain.proofs import ProofReads
 from sealroom_agents.chain.rpc import DEFAULT_TIMEOUT_S, Head, Rpc, RpcFailure
@@ -58,7 +59,7 @@ SETTLE_PAUSE_S = 0.2
 """Pause between two looks, seconds."""
 
 
-class ChainReader(PageReads, RunReads, BoardReads, ProofReads):
+class ChainReader(PageReads, OwnerReads, RunReads, BoardReads, ProofReads):
     """A reader over one or several RPC endpoints. Thread safe.
 
     >>> reader = ChainReader(["http://127.0.0.1:8545"], timeout_s=5.0)      # doctest: +SKIP

@@ -20,11 +20,22 @@ if TYPE_CHECKING:
     from sealroom.recipe import Column, DatasetSpec, Recipe
     from sealroom.sealed import WrapContext
     from sealroom_agents.chain import ChainReader
-    from sealroom_agents.owner.consortium_contract import ApprovalState
-    from sealroom_agents.studycard import CheckedCard
+    from sealroom_agents.owner.approval import ApprovalState
+    from sealroom_agents.studycard import CheckedCard, StudyCard
 
 MOST_TOLD = 20
 """Columns that a message names."""
+
+
+def read_card(study: Path) -> StudyCard:
+    """The study card in a file; nothing of it is proven yet. Raises `card-missing`."""
+    from sealroom_agents import studycard
+
+    if not study.exists():
+        raise ToolError(
+            Code.CARD_MISSING, f"{study}: no such file", "get the study card: sealroom card --help"
+        )
+    return studycard.parse(read_bounded(study, studycard.CARD_LIMIT_BYTES, "a study card"))
 
 
 def checked_card(
@@ -37,11 +48,7 @@ def checked_card(
     """The study card, checked with all that the command line gives; doubts go to stderr."""
     from sealroom_agents import studycard
 
-    if not study.exists():
-        raise ToolError(
-            Code.CARD_MISSING, f"{study}: no such file", "get the study card: sealroom card --help"
-        )
-    card = studycard.parse(read_bounded(study, studycard.CARD_LIMIT_BYTES, "a study card"))
+    card = read_card(study)
     checked = studycard.check_with(
         card,
         trust=trust_for(simulated_root, chain_id=card.chain_id),
@@ -57,16 +64,19 @@ def approval_of(checked: CheckedCard, reader: ChainReader | None, *, owner: str)
     """How far the recipe's approval has come; `None` where no chain was asked."""
     if reader is None:
         return None
-    from sealroom_agents.owner import consortium_contract
+    from sealroom_agents.owner.approval import approval_in
 
     card = checked.card
-    return consortium_contract.approval_state(
-        reader, consortium=card.consortium, compose_hash=card.recipe.compose_hash, owner=owner
-    )
+    view = reader.finalized_view(card.consortium, compose_hash=card.recipe.compose_hash)
+    return approval_in(view, None, compose_hash=card.recipe.compose_hash, owner=owner)
 
 
-def announce(checked: CheckedCard, approval: ApprovalState | None, *, owner: str) -> None:
-    """Show on stderr for which study an owner is about to seal, and which owners approved it."""
+def announce(checked: CheckedCard, approval: ApprovalState | None, *, owner: str, told: bool = False) -> None:
+    """Show on stderr for which study an owner is about to seal, and which owners approved it, unless that
+    was told before."""
+    if told:
+        click.echo(table(describe(checked)), err=True)
+        return
     said = "not asked: pass --rpc URL to see it" if approval is None else approval.sentence(owner)
     click.echo(table([*describe(checked), ("approval", said)]), err=True)
 

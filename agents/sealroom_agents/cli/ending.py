@@ -5,14 +5,14 @@
 0     done; what was checked holds; also a process that SIGTERM or Ctrl-C ended in order
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
-3     ``check`` and ``verify``: not decided, since no node answered
+3     ``check``, ``verify``, ``seal``: not decided, since no node answered
 4     ``verify`` and ``decide --check``: self-consistent, origin unproven
 130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
 78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
 ====  =========================================================================================
 
 With ``--json``, a refusal is also one JSON object on stdout, ``{"ok": false, "code", "error", "hint"}``: its
-code is stable, its words are not.
+code is stable, its words are not. ``seal`` adds what the chain answered, as ``asked``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import click
 from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom_agents.cli.terminal import complain
-from sealroom_agents.errors import CommandExit, ConfigurationError
+from sealroom_agents.errors import CommandExit, ConfigurationError, ToolError, UndecidedError
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,10 @@ def status_of(run: Callable[[], Any], program: Program, *, given: Sequence[str])
         return status if isinstance(status, int) else CommandExit.DONE
     except SealroomError as failed:
         error = _of_room(failed, given)
-        status = _refused(error.code, error.message, error.hint, as_json=as_json)
+        more = failed.facts if isinstance(failed, ToolError) else {}
+        status = _refused(error.code, error.message, error.hint, as_json=as_json, more=more)
+        if isinstance(failed, UndecidedError):
+            return CommandExit.UNDECIDED
         return CommandExit.CONFIGURATION if isinstance(error, ConfigurationError) else status
     except ModuleNotFoundError as missing:
         package, hint = _package(missing, program)
@@ -98,9 +101,11 @@ def _of_room(error: SealroomError, given: Sequence[str]) -> SealroomError:
     return Room.read(folder).away(error) if Places(folder).room.exists() else error
 
 
-def _refused(code: Code, message: str, hint: str | None, *, as_json: bool) -> int:
+def _refused(
+    code: Code, message: str, hint: str | None, *, as_json: bool, more: Mapping[str, object] | None = None
+) -> int:
     if as_json:
-        refusal = {"ok": False, "code": code, "error": message, "hint": hint}
+        refusal = {"ok": False, "code": code, "error": message, "hint": hint, **(more or {})}
         click.echo(json.dumps(refusal))
     complain(message, hint)
     return CommandExit.FAILED

@@ -4,21 +4,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from sealroom_agents.cli.binding import (
-    announce,
-    approval_of,
-    check_columns,
-    checked_card,
-    dataset_in,
-    wrap_context,
-)
+from sealroom_agents.cli.binding import announce, check_columns, dataset_in, read_card, wrap_context
 from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
 from sealroom_agents.cli.key_options import parties, recipient_options
 from sealroom_agents.cli.options import (
@@ -32,21 +22,13 @@ from sealroom_agents.cli.options import (
     study_option,
     yes_option,
 )
+from sealroom_agents.cli.seal_asked import ask_chain, hear, tell
 from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
+from sealroom_agents.cli.seal_owned import owned_by, unlocked
 from sealroom_agents.cli.seal_report import leaves_and_stays, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
-from sealroom_agents.cli.terminal import (
-    ask_passphrase,
-    confirm,
-    interruptible,
-    table,
-    warn,
-)
+from sealroom_agents.cli.terminal import confirm, interruptible, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT
-
-if TYPE_CHECKING:
-    from sealroom_agents.owner.keystore import Keystore, Signer
-    from sealroom_agents.studycard import CheckedCard
 
 
 @click.command()
@@ -57,6 +39,11 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Account that registers the dataset. Without --owner: seal before there is a study. "
     " [default: the owner's account on the card]",
+)
+@click.option(
+    "--consortium",
+    metavar="ADDRESS",
+    help="With --account and --rpc: the consortium in whose registry the dataset's name must be free.",
 )
 @click.option(
     "--in", "source", required=True, type=FILE_OR_FOLDER, metavar="FILE", help="What to seal; see above."
@@ -103,6 +90,7 @@ def seal(
     study: Path,
     owner: str | None,
     account: str | None,
+    consortium: str | None,
     source: Path,
     out: Path | None,
     name: str | None,
@@ -120,9 +108,14 @@ def seal(
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
 
-    First the study card is checked: the recipe breaks no rule, the gate is attested, and with --rpc all of
-    it is the same on chain. Then the input is encrypted part by part under a fresh data key, and that key is
-    wrapped to the gate, bound to this recipe: with one byte of the recipe changed, the wrap does not open.
+    First the study card is checked: the recipe breaks no rule, the gate is attested. With --rpc, the chain
+    is asked too, at one block and before a byte of the input is read: card and gate are the consortium's,
+    name and version are free, a run fits the dataset's budget. What you can mend is refused until you did;
+    what others have yet to do, such as an approval, is told. Where no node answers, nothing is decided and
+    nothing sealed, with status 3. Without --rpc nothing is asked.
+
+    Then the input is encrypted part by part under a fresh data key, and that key is wrapped to the gate,
+    bound to this recipe: with one byte of the recipe changed, the wrap does not open.
 
     With --account and without --owner, no card is needed: the file is sealed before there is a consortium or
     a study, and its key is wrapped for nobody. `sealroom reseal` wraps it later, for each study anew; what
@@ -151,25 +144,49 @@ def seal(
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
       sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2 --rpc URL
       sealroom seal --account 0x… --in cohort-A.parquet
+      sealroom seal --account 0x… --in cohort-A.parquet --rpc URL --consortium 0x…
       sealroom seal --account 0x… --in cohort-A.parquet --recipient officer=age1… --recipient escrow=age1…
     """
+    from sealroom.model import dataset_id
     from sealroom_agents.owner import keystore
     from sealroom_agents.owner import report_key as report_keys
     from sealroom_agents.owner import source as sources
+    from sealroom_agents.owner.asked import Wanted
     from sealroom_agents.owner.staging import recover
 
-    owned = _owned(owner, account)
+    owned = owned_by(owner, account, rpc=rpc, consortium=consortium)
     keepers = parties()
     if len(keepers) == 1:
         warn(ONE_RECIPIENT)
     dataset = name if name is not None else source.stem
     outputs = outputs_of(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
-    reader = reader_for(rpc) if rpc else None
-    checked = None
-    if owner is not None:
-        checked = checked_card(study, reader=reader, gate_compose=gate_compose, simulated_root=simulated_root)
-        owned = owned.on(checked, owner)
-    declared = None if checked is None else dataset_in(checked.card.recipe, owner=owned.place, name=dataset)
+    card = None if owner is None else read_card(study)
+    if card is not None and owner is not None:
+        owned = owned.on(card, owner)
+    chain = None
+    if rpc:
+        chain = ask_chain(
+            reader_for(rpc),
+            consortium=card.consortium if card is not None else str(owned.consortium),
+            dataset=dataset_id(owned.registrant, dataset),
+            recipe=None if card is None else card.recipe.compose_hash,
+            source=source,
+        )
+    heard = hear(
+        chain,
+        card,
+        Wanted(owned.registrant, owned.signer, dataset, version),
+        owner=owned.place,
+        source=source,
+        outputs=outputs,
+        gate_compose=gate_compose,
+        simulated_root=simulated_root,
+    )
+    shown = not (as_json and yes)
+    tell(heard, source, shown=shown)
+    heard.require()
+    checked, approval = heard.checked, heard.approval
+    declared = None if card is None else dataset_in(card.recipe, owner=owned.place, name=dataset)
     columns = None if declared is None else declared.columns
     found = sources.look(source, kind=kind or given_kind(), declared=columns, dialect=given_dialect())
     if declared is not None and declared.schema is not None and found.columns is None:
@@ -183,7 +200,6 @@ def seal(
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
     refuse_existing(outputs)
-    approval = None if checked is None else approval_of(checked, reader, owner=owned.place)
     job = Job(
         source=found,
         place=owned.place,
@@ -196,9 +212,8 @@ def seal(
         parties=keepers,
     )
     need_space(job)
-    shown = not (as_json and yes)
     if shown and checked is not None:
-        announce(checked, approval, owner=owned.place)
+        announce(checked, approval, owner=owned.place, told=chain is not None)
     if shown:
         click.echo(table(leaves_and_stays(job)), err=True)
     with interruptible(), ExitStack() as stack:
@@ -207,74 +222,10 @@ def seal(
         if shown and seen is not None:
             click.echo(table(rows_and_columns(seen)), err=True)
         confirm(f"seal {source} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
-        signer = _unlock(signing, account=owned.signer, owner=owned.place)
+        signer = unlocked(signing, account=owned.signer, owner=owned.place)
         try:
             summary = seal_as_made(job, plain, signer)
         finally:
             if signer is not None:
                 signer.key.wipe()
-    report(summary, job, seen, signer, approval, as_json=as_json, registers=registers)
-
-
-@dataclass(frozen=True)
-class _Owned:
-    """Whose dataset it is."""
-
-    place: str
-    """Folder of the owner's files: the owner's id, or before there is a study, the account."""
-    registrant: str
-    """Account that registers the dataset, or did."""
-    signer: str
-    """Account whose signature the file may have."""
-
-    def on(self, checked: CheckedCard, owner: str) -> _Owned:
-        """The same, as the card has it. Raises `owner-not-in-card`."""
-        account = checked.card.owner(owner).account
-        registrant = self.registrant or account
-        if registrant != account:
-            warn(
-                f"{owner} votes with {account}: only a dataset that moved there is still called after "
-                f"{registrant}"
-            )
-        return _Owned(place=owner, registrant=registrant, signer=account)
-
-
-def _owned(owner: str | None, account: str | None) -> _Owned:
-    """Whose dataset it is, as the command line says."""
-    from sealroom.encoding import normal_address
-    from sealroom.errors import FormatError
-
-    try:
-        address = "" if account is None else normal_address(account)
-    except FormatError:
-        raise click.UsageError(f"--account {account!r} is no address: 0x and 40 hex digits") from None
-    if owner is None and not address:
-        raise click.UsageError("needs --owner ID, for a study; or --account ADDRESS, before there is one")
-    if owner is None:
-        given = click.get_current_context().get_parameter_source
-        for name, option in _OF_A_STUDY.items():
-            if given(name) is not ParameterSource.DEFAULT:
-                raise click.UsageError(f"{option} is about a study: name its owner with --owner ID")
-    return _Owned(place=owner or address, registrant=address, signer=address)
-
-
-_OF_A_STUDY = {
-    "study": "--study",
-    "rpc": "--rpc",
-    "gate_compose": "--gate-compose",
-    "simulated_root": "--simulated-root",
-}
-"""Options that say something about the study, by the names of their parameters."""
-
-
-def _unlock(signing: Keystore | None, *, account: str, owner: str) -> Signer | None:
-    """The owner's key, unlocked before the work begins, so that a typing error costs no hour."""
-    if signing is None:
-        return None
-    from sealroom_agents.owner.signing import require_owner
-
-    if signing.address is not None:
-        require_owner(signing.address, account, owner=owner)
-    signer = signing.unlock(ask_passphrase(str(signing.path)))
-    require_owner(signer.address, account, owner=owner)
-    return signer
+    report(summary, job, seen, signer, heard, as_json=as_json, registers=registers)

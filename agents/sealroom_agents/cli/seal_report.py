@@ -21,7 +21,7 @@ from sealroom_agents.cli.terminal import (
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealSummary
-    from sealroom_agents.owner.consortium_contract import ApprovalState
+    from sealroom_agents.cli.seal_asked import Heard
     from sealroom_agents.owner.keystore import Signer
     from sealroom_agents.owner.profile import Profile
 
@@ -61,7 +61,7 @@ def report(
     job: Job,
     seen: Profile | None,
     signer: Signer | None,
-    approval: ApprovalState | None,
+    heard: Heard,
     *,
     as_json: bool,
     registers: bool = False,
@@ -92,7 +92,8 @@ def report(
             "registration": str(outputs.registration),
             "signer": None if signer is None else signer.address,
             "sealedAs": job.source.remade,
-            "approval": None if approval is None else approval.facts(),
+            "approval": None if heard.approval is None else heard.approval.facts(),
+            "asked": None if heard.asked is None else heard.asked.json(),
             "wrap": None if job.context is None else bound_json(job.context, **ids),
         }
         click.echo(json.dumps(facts))

@@ -19,42 +19,6 @@ TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
-class ApprovalState:
-    """How far a recipe's approval has come."""
-
-    state: str
-    """`not-proposed`, `proposed`, `approved` (all that it needs) or `revoked`."""
-    approved_by: tuple[str, ...]
-    """Ids of the owners who approved it."""
-    threshold: int
-    """Approvals that it needs."""
-    mine: bool
-    """Whether the owner who asks has approved it."""
-    block: int
-    """Finalized block of this answer."""
-
-    def facts(self) -> dict[str, object]:
-        """As JSON."""
-        return {
-            "state": self.state,
-            "approvedBy": list(self.approved_by),
-            "threshold": self.threshold,
-            "mine": self.mine,
-            "block": self.block,
-        }
-
-    def sentence(self, owner: str) -> str:
-        """In words."""
-        at = f"at finalized block {self.block}"
-        if self.state == "not-proposed":
-            return f"no study with this recipe is before the owners, {at}"
-        yours = f"{owner} has approved it" if self.mine else f"{owner} has not approved it yet"
-        who = ", ".join(self.approved_by) or "nobody"
-        state = {"approved": "in force", "revoked": "revoked"}.get(self.state, "not in force")
-        return f"{yours}; {state}: approved by {who}, {self.threshold} needed, {at}"
-
-
-@dataclass(frozen=True)
 class Registered:
     """A dataset as the registry holds it, and one version of it."""
 
@@ -66,28 +30,6 @@ class Registered:
     """The version that was asked for; `None` when there is none of this number."""
     final: bool
     """Whether a finalized block says so, or only the newest."""
-
-
-def approval_state(reader: ChainReader, *, consortium: str, compose_hash: bytes, owner: str) -> ApprovalState:
-    """The approval of one recipe, as the finalized block says. Raises `ChainError`."""
-    view = reader.finalized_view(consortium, compose_hash=compose_hash)
-    accounts: tuple[str, ...] = ()
-    state = "not-proposed"
-    if view.study is not None and view.study.compose_hash == compose_hash:
-        accounts, state = view.approvals, "approved" if view.live else "proposed"
-    elif view.candidate is not None:
-        accounts, state = view.candidate.approvals, "proposed"
-    if view.revoked_by is not None and state == "proposed" and not accounts:
-        state = "revoked"
-    names = {one.account: one.id for one in view.owners}
-    approved = tuple(names.get(account, account) for account in accounts)
-    return ApprovalState(
-        state=state,
-        approved_by=approved,
-        threshold=view.threshold,
-        mine=owner in approved,
-        block=view.block_number,
-    )
 
 
 def owners(reader: ChainReader, consortium: str) -> tuple[Owner, ...]:
