@@ -918,6 +918,9 @@ class Code(StrEnum):
     FHIR_UNFIT = _command(
         "fhir-unfit", "A line of FHIR NDJSON is no resource, or not as declared: the message says why."
     )
+    VCF_UNFIT = _command(
+        "vcf-unfit", "The VCF is broken, or a declared variant is not as declared: the message says why."
+    )
     FILE_TOO_LARGE = _command("file-too-large", "The file is larger than any of its kind.")
     NO_SPACE = _command("no-space", "There is too little free space.")
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")

@@ -18,7 +18,7 @@ GZIP = b"\x1f\x8b"
 _BUFFER_BYTES = 1024 * 1024
 _BGZF_EXTRA = b"\x06\x00BC\x02\x00"
 """What the head of a block of BGZF has from its 11th byte (SAM specification, 4.1)."""
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block with which a whole BGZF file ends."""
 
 Told = Callable[[int], None]
@@ -73,10 +73,10 @@ class Lines:
             return stream
         if head[10:16] == _BGZF_EXTRA:
             # Between two blocks a cut shows by this alone.
-            stream.seek(-min(len(_BGZF_END), os.fstat(stream.fileno()).st_size), os.SEEK_END)
+            stream.seek(-min(len(BGZF_END), os.fstat(stream.fileno()).st_size), os.SEEK_END)
             end = stream.read()
             stream.seek(0)
-            if end != _BGZF_END:
+            if end != BGZF_END:
                 raise ToolError(
                     self._code, f"{self._name} is BGZF and lacks its end: it was cut off", "fetch it again"
                 )

@@ -69,6 +69,7 @@ FORMS = {
     "csv": "sealroom_agents.owner.prepare.tables",
     "fhir-ndjson": "sealroom_agents.owner.adapters.fhir",
     "parquet": "sealroom_agents.owner.prepare.tables",
+    "vcf": "sealroom_agents.owner.adapters.vcf",
 }
 """The module of each form. Its `parse(words: Words, name: str) -> Form` takes the form's own words of
 `[input]`, and leaves unknown ones, which are refused here."""
