@@ -33,6 +33,7 @@ LONG = (
     "tests/test_docs.py",
     "tests/enclave/test_sandbox.py",
     "tests/agents/test_tables_as_written.py",
+    "tests/agents/test_standard_input.py",
 )
 """Files of the longest tests, the longest first."""
 

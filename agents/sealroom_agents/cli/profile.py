@@ -12,6 +12,7 @@ import click
 
 from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
 from sealroom_agents.cli.options import FILE_OR_FOLDER, json_option
+from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
 from sealroom_agents.cli.terminal import Red, coloured, plural, progress, size, table
 from sealroom_agents.errors import CommandExit
 
@@ -47,6 +48,7 @@ _WORDS = {
 )
 @input_options(*TABLES)
 @json_option
+@tells_standard_input
 def profile(
     source: Path,
     study: Path | None,
@@ -66,6 +68,8 @@ def profile(
     long it is and how many different ones there are. Of the column that names the person neither values nor
     ends, but how many people there are. A card is read as it is, and not checked: sealing does that.
 
+    - is standard input: a Parquet file, an Arrow stream or, with --as csv, a CSV.
+
     The input is read once, in batches, and nothing is written. Without --study, all cells of a CSV are text.
 
     \b
@@ -81,8 +85,11 @@ def profile(
     from sealroom_agents.owner.looking import look_through
     from sealroom_agents.owner.needs import needs_of
 
+    check_input(source)
     needs = None
     if study is not None:
+        if source == DASH and name is None:
+            raise click.UsageError("- with --study needs --name NAME, which dataset of the study it is")
         dataset = name if name is not None else source.stem
         needs = needs_of(_recipe_in(study), owner=owner, name=dataset)
     elif owner is not None or name is not None:
@@ -90,10 +97,12 @@ def profile(
     if needs is not None and person not in (None, needs.unit):
         raise click.UsageError(f"--person: the recipe names the person by {needs.unit}")
     columns = () if needs is None else needs.columns
-    found = sources.look(source, kind=given_kind(), declared=columns, dialect=given_dialect())
+    found = sources.look(
+        taken(source, given_kind()), kind=given_kind(), declared=columns, dialect=given_dialect()
+    )
     if person is not None and person not in dict(found.columns or ()):
-        raise click.UsageError(f"--person: {source} has no column {person}")
-    with progress(f"reading {source.name}", found.size) as bar:
+        raise click.UsageError(f"--person: {found.called} has no column {person}")
+    with progress(f"reading {found.called.name}", found.size) as bar:
         step = None if bar is None else partial(_step, bar, found.size)
         looked = look_through(found, needs, people=person, advance=step)
     if as_json:
@@ -128,7 +137,7 @@ def _step(advance: Any, total: int, done: int) -> None:
 
 
 def _tell(source: Source, needs: Needs | None, looked: Looked) -> None:
-    lines = [("file", f"{source.path}  {source.kind}, {size(source.size)}"), ("rows", f"{looked.rows:,}")]
+    lines = [("file", f"{source.called}  {source.kind}, {size(source.size)}"), ("rows", f"{looked.rows:,}")]
     if looked.people is not None:
         lines.append(("people", _people(looked.people)))
     if needs is not None:
@@ -175,7 +184,7 @@ def _facts(source: Source, needs: Needs | None, looked: Looked) -> dict[str, Any
     people = looked.people
     return {
         "ok": looked.fits,
-        "file": str(source.path),
+        "file": str(source.called),
         "kind": source.kind,
         "size": source.size,
         "rows": looked.rows,

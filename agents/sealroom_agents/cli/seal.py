@@ -27,6 +27,7 @@ from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_exis
 from sealroom_agents.cli.seal_owned import owned_by, unlocked
 from sealroom_agents.cli.seal_report import leaves_and_stays, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
+from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
 from sealroom_agents.cli.terminal import confirm, interruptible, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 
@@ -46,7 +47,12 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
     help="With --account and --rpc: the consortium in whose registry the dataset's name must be free.",
 )
 @click.option(
-    "--in", "source", required=True, type=FILE_OR_FOLDER, metavar="FILE", help="What to seal; see above."
+    "--in",
+    "source",
+    required=True,
+    type=FILE_OR_FOLDER,
+    metavar="FILE",
+    help="What to seal; see above. - is standard input.",
 )
 @input_options(*TABLES, "opaque")
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
@@ -86,6 +92,7 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 @simulated_root_option
 @yes_option
 @json_option
+@tells_standard_input
 def seal(
     study: Path,
     owner: str | None,
@@ -125,6 +132,10 @@ def seal(
     or an Arrow IPC or CSV file, or a folder of Parquet files with Hive's partitions, sealed as Parquet. With
     --as opaque any other file is sealed as it is, and a folder as a tar, for a dataset of the kind files.
 
+    With --in - it comes through a pipe, as a Parquet file, an Arrow stream or, with --as csv, a CSV: name the
+    dataset, and pass --yes, as nobody can be asked. Until it is sealed it stands in a file without a name in
+    the folder where the command runs. An Arrow stream marks its end; of a CSV, compare the rows.
+
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
     column. Before you are asked, rows and each column's nulls, smallest and largest value are shown, read
     back from what will be sealed.
@@ -144,6 +155,7 @@ def seal(
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
       sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2 --rpc URL
       sealroom seal --account 0x… --in cohort-A.parquet
+      python export.py | sealroom seal --account 0x… --in - --name cohort-A --yes
       sealroom seal --account 0x… --in cohort-A.parquet --rpc URL --consortium 0x…
       sealroom seal --account 0x… --in cohort-A.parquet --recipient officer=age1… --recipient escrow=age1…
     """
@@ -154,6 +166,9 @@ def seal(
     from sealroom_agents.owner.asked import Wanted
     from sealroom_agents.owner.staging import recover
 
+    check_input(source)
+    if source == DASH and (name is None or not yes):
+        raise click.UsageError("--in - needs --name NAME, and --yes: nobody can be asked")
     owned = owned_by(owner, account, rpc=rpc, consortium=consortium)
     keepers = parties()
     if len(keepers) == 1:
@@ -188,13 +203,14 @@ def seal(
     checked, approval = heard.checked, heard.approval
     declared = None if card is None else dataset_in(card.recipe, owner=owned.place, name=dataset)
     columns = None if declared is None else declared.columns
-    found = sources.look(source, kind=kind or given_kind(), declared=columns, dialect=given_dialect())
+    kind = kind or given_kind()
+    found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
     if declared is not None and declared.schema is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: it does not read it")
     elif declared is not None and declared.schema is None and found.entries is None:
         warn("the recipe declares a folder of files, and this is none: it does not read it")
     elif declared is not None and found.columns is not None:
-        check_columns(found.columns, declared, where=str(source))
+        check_columns(found.columns, declared, where=str(found.called))
     signing = keystore.read(sign_with) if sign_with is not None else None
     left = recover(outputs)
     if left is not None:
@@ -221,7 +237,7 @@ def seal(
         seen = None if found.columns is None else profiled(job, plain)
         if shown and seen is not None:
             click.echo(table(rows_and_columns(seen)), err=True)
-        confirm(f"seal {source} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
+        confirm(f"seal {found.called} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
         signer = unlocked(signing, account=owned.signer, owner=owned.place)
         try:
             summary = seal_as_made(job, plain, signer)

@@ -15,6 +15,7 @@ import click
 from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom_agents.cli.options import trust_for
+from sealroom_agents.cli.standard_input import DASH
 from sealroom_agents.cli.terminal import Red, coloured, size, warn
 from sealroom_agents.errors import (
     CHAIN_CODES,
@@ -194,6 +195,8 @@ def _space(source: Path, outputs: Outputs) -> Answer:
     from sealroom_agents.owner.asked import Answer, Verdict
 
     folder = outputs.sealed.parent
+    if source == DASH:
+        return Answer("space", Verdict.HOLDS, "of standard input, once all of it came")
     if not source.exists():
         said = f"{source}: no such file or folder"
         return Answer("space", Verdict.FAILS, said, Code.SOURCE_MISSING)

@@ -88,7 +88,7 @@ def need_space(job: Job) -> None:
     """Refuse before the work where a disk has too little space."""
     from sealroom_agents.owner import disk_space
 
-    here, there = job.outputs.sealed.parent, job.source.path.absolute().parent
+    here, there = job.outputs.sealed.parent, job.source.place
     sealed = disk_space.sealed_size(job.source.size, job.source.columns)
     if job.source.remade is not None:
         disk_space.need(there, job.source.size, what=f"what is made of {job.source.path}")

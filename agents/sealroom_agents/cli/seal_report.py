@@ -34,7 +34,7 @@ def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     clear += " and the account"
     lines = [
         ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),
-        ("stays", f"{source.path}, and the data key {outputs.key}"),
+        ("stays", f"{source.called}, and the data key {outputs.key}"),
     ]
     if job.context is None:
         lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))

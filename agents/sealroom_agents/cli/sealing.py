@@ -69,7 +69,7 @@ def made(job: Job) -> Iterator[Plain]:
 
     source = job.source
     with ExitStack() as stack:
-        with progress(f"reading {source.path.name}", source.size if source.remade else 0) as reading:
+        with progress(f"reading {source.called.name}", source.size if source.remade else 0) as reading:
             step = None if reading is None else partial(_step, reading, source.size)
             ready = stack.enter_context(sources.ready(source, advance=step))
         yield Plain(ready, _state(ready.path))
@@ -80,11 +80,11 @@ def profiled(job: Job, plain: Plain) -> Profile:
     from sealroom_agents.owner.profile import profile
 
     ready, rows = plain.ready, job.source.rows if plain.ready.rows is None else plain.ready.rows
-    with progress(f"looking through {job.source.path.name}", ready.size) as looking:
+    with progress(f"looking through {job.source.called.name}", ready.size) as looking:
         step = None if looking is None else partial(_step_of_rows, looking, ready.size, rows or 1)
-        seen = profile(ready.path, name=job.source.path, advance=step, expected=rows)
+        seen = profile(ready.path, name=job.source.called, advance=step, expected=rows)
     if seen.rows == 0:
-        warn(f"{job.source.path} has no rows")
+        warn(f"{job.source.called} has no rows")
     return seen
 
 
@@ -112,7 +112,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
         # Before the work, so that a token that is not there costs no hour.
         slots = wrapped(key, job.parties, note=f"{job.account}/{what}")
         with Staging(job.outputs) as staging:
-            with progress(f"sealing {source.path.name}", plain.ready.size) as advance:
+            with progress(f"sealing {source.called.name}", plain.ready.size) as advance:
                 summary = sealed.seal(
                     plain.ready.path,
                     staging.sealed,
@@ -128,7 +128,9 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 )
             if _state(plain.ready.path) != plain.state:
                 raise ToolError(
-                    Code.SOURCE_CHANGED, f"{source.path} changed after it was looked through", "run it again"
+                    Code.SOURCE_CHANGED,
+                    f"{source.called} changed after it was looked through",
+                    "run it again",
                 )
             info = sealed.inspect(staging.sealed)
             if slots:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from sealroom.codes import Code
 from sealroom.schema import Column, String
@@ -26,13 +26,15 @@ from sealroom_agents.owner.csv_table import csv_batches, csv_heading
 from sealroom_agents.owner.disk_space import Free, free_at, need
 from sealroom_agents.owner.parquet_note import look_parquet
 from sealroom_agents.owner.parquet_rows import ParquetRows
+from sealroom_agents.owner.spool import called, nameless, place_of
 from sealroom_agents.owner.table_folder import TableFolder, folder_batches, look_folder, table_files
 
 KINDS = ("parquet", "arrow", "csv", "opaque")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
 """Media types of what is no table."""
-DESCRIPTORS = Path("/proc/self/fd")
-"""Where Linux shows a process its open files by number."""
+
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How the files of Excel and of OpenDocument begin, newer and older."""
 
 Advance = Callable[[int], None]
 
@@ -57,6 +59,16 @@ class Source:
     """The folder of Parquet or Arrow files that is one table."""
     dialect: Dialect = field(default_factory=Dialect)
     """How a CSV is written."""
+
+    @property
+    def called(self) -> Path:
+        """What a person reads in its place, where it came through a pipe and has no name."""
+        return called(self.path)
+
+    @property
+    def place(self) -> Path:
+        """The folder in which what is made of it may lie."""
+        return place_of(self.path)
 
     @property
     def media_type(self) -> str:
@@ -99,7 +111,7 @@ def look(
     `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`, `columns-undeclared`,
     `folder-unsupported`; and `SealError` `not-parquet`.
     """
-    _require_file_or_folder(path)
+    check_path(path)
     kind = kind or _guess(path)
     if path.is_dir():
         entries = tuple(folder.listing(path))
@@ -185,9 +197,9 @@ def ready(
     if source.remade is None:
         yield Ready(source.path, source.size)
         return
-    need(source.path.absolute().parent, source.size, what=f"what is made of {source.path}", free=free)
+    need(source.place, source.size, what=f"what is made of {source.path}", free=free)
     before = source.path.stat()
-    with _nameless(source.path.absolute().parent) as (stream, path):
+    with nameless(source.place) as (stream, path):
         rows = None
         try:
             if source.entries is not None:
@@ -211,38 +223,38 @@ def ready(
         yield Ready(path, os.fstat(stream.fileno()).st_size, rows)
 
 
-def _require_file_or_folder(path: Path) -> None:
-    """A pipe or a device has no size and cannot be read twice: what is sealed of it would be less than it
-    gives. The same goes for what Linux shows as an empty file and is none, as below /proc."""
-    if not path.exists():
-        raise ToolError(Code.SOURCE_MISSING, f"{path}: no such file or folder")
-    if path.is_dir():
+def check_path(path: Path) -> None:
+    """Refuse what is neither a file nor a folder, without opening it: to open a FIFO is to wait for a writer.
+
+    A pipe or a device has no size and cannot be read twice: what is sealed of it would be less than it gives.
+    The same goes for what Linux shows as an empty file and is none, as below /proc. Raises `source-missing`,
+    `source-unsupported`.
+    """
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ToolError(Code.SOURCE_MISSING, f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise ToolError(Code.SOURCE_MISSING, f"cannot read {path}: {error.strerror}") from None
+    if stat.S_ISDIR(state.st_mode):
         return
-    hint = "write what it gives to a file first, and seal that"
-    if not path.is_file():
-        raise ToolError(Code.SOURCE_UNSUPPORTED, f"{path} is neither a file nor a folder", hint)
-    if path.stat().st_size == 0:
+    if not stat.S_ISREG(state.st_mode):
+        pipe = stat.S_ISFIFO(state.st_mode)
+        raise ToolError(
+            Code.SOURCE_UNSUPPORTED,
+            f"{path} is neither a file nor a folder",
+            "read it as standard input: --in - --name NAME"
+            if pipe
+            else "write what it gives to a file first",
+        )
+    if state.st_size == 0:
         with path.open("rb") as stream:
             if stream.read(1):
-                raise ToolError(Code.SOURCE_UNSUPPORTED, f"{path} says that it is empty, and is not", hint)
-
-
-@contextmanager
-def _nameless(place: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file without a name in `place`, and a path for this process; it is gone when the process ends."""
-    nameless = DESCRIPTORS.is_dir()
-    make = tempfile.TemporaryFile if nameless else tempfile.NamedTemporaryFile
-    try:
-        opened = make(dir=place)
-    except OSError as error:
-        raise ToolError(
-            Code.SCRATCH_UNWRITABLE,
-            f"cannot write beside the input, in {place}: {error.strerror}",
-            "what is sealed is made there first: give write access, or seal from another folder",
-        ) from None
-    with opened as stream:
-        path = DESCRIPTORS / str(stream.fileno()) if nameless else Path(stream.name)
-        yield cast(BinaryIO, stream), path
+                raise ToolError(
+                    Code.SOURCE_UNSUPPORTED,
+                    f"{path} says that it is empty, and is not",
+                    "write what it gives to a file first, and seal that",
+                )
 
 
 def _guess(path: Path) -> str:
@@ -256,6 +268,12 @@ def _guess(path: Path) -> str:
         return "arrow"
     if path.suffix.lower() == ".csv":
         return "csv"
+    if first.startswith(_WORKBOOKS) and path.suffix.lower().startswith((".xls", ".ods")):
+        raise ToolError(
+            Code.NOT_A_TABLE,
+            f"{path} is a workbook, which declares no types: a date in it is a number, shown as a date",
+            "save the one sheet as CSV in UTF-8, and seal that; or write it as Parquet",
+        )
     raise ToolError(
         Code.NOT_A_TABLE,
         f"{path} is no Parquet, Arrow or CSV file",
