@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -193,6 +192,4 @@ def _move(hidden: str, folder: int, target: Path, *, replace: bool) -> None:
 
 def _hidden_name(name: str) -> str:
     # A name has at most 255 bytes, and the target's may have all of them.
-    return (
-        f".{secrets.token_hex(8)}.new" if len(os.fsencode(name)) > 200 else f".{name}.{secrets.token_hex(8)}"
-    )
+    return f".{os.urandom(8).hex()}.new" if len(os.fsencode(name)) > 200 else f".{name}.{os.urandom(8).hex()}"

@@ -11,7 +11,7 @@ and sealing needs none of it.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -75,7 +75,7 @@ class Secret:
     @classmethod
     def generate(cls, size: int = 32) -> Secret:
         """Draw fresh secret bytes from the operating system's generator (CE-17)."""
-        return cls(secrets.token_bytes(size))
+        return cls(os.urandom(size))
 
     def reveal(self) -> bytes:
         """The bytes themselves."""
@@ -148,7 +148,7 @@ class KemPrivateKey:
     @classmethod
     def generate(cls) -> KemPrivateKey:
         """Make a fresh key."""
-        return cls.from_seed(secrets.token_bytes(SEED_SIZE))
+        return cls.from_seed(os.urandom(SEED_SIZE))
 
     def open(self, ciphertext: bytes, *, info: bytes) -> bytes:
         """Open what `hpke_seal` sealed to this key under the same `info`. Raises `does-not-open`."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
 from heapq import nlargest
 
 _LIKE = 0.6
@@ -16,6 +15,9 @@ it is to cost."""
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like a name, in whatever case; `None` where none is like it."""
+    # Late: only who mistyped waits for it.
+    from difflib import SequenceMatcher, get_close_matches
+
     lower, said = {each.lower(): each for each in known}, name[:200].lower()
     compared = SequenceMatcher(b=said)
 

@@ -26,6 +26,7 @@ from sealroom.errors import SealroomError
 from sealroom.keys import KemPrivateKey
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import remote, web
+from sealroom_agents.owner.registering import registration_of_file
 from sealroom_agents.owner.registration import load_registration, registration_file, registration_of
 from sealroom_agents.owner.remote import Expected
 
@@ -401,6 +402,11 @@ def test_what_is_no_url_of_a_store_is_refused(url: str, tar: Path) -> None:
     with pytest.raises(ToolError) as error:
         remote.upload(tar, url)
     assert error.value.code in {"url-unsupported", "remote-unreachable"}
+
+
+def test_what_sealing_writes_beside_a_sealed_file_is_its_registration(tar: Path) -> None:
+    info = sealed.inspect(tar)
+    assert registration_of_file(info) == registration_file(registration_of(info))
 
 
 @pytest.mark.parametrize("change", ["", "{}", '{"datasetId": "0x12"}'])

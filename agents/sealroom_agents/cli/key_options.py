@@ -167,18 +167,21 @@ def parties() -> tuple[Party, ...]:
 
     Raises `recipient-malformed`, `recipient-exists`, `passphrase-weak`, `passphrase-missing`.
     """
+    recipients, place = _asked("recipients") or (), _asked("new_passphrase_file")
+    by_passphrase = place is not None or _asked("new_passphrase")
+    if not recipients and not by_passphrase:
+        return ()
     from sealroom_agents.owner import age
     from sealroom_agents.owner.custody import Party
     from sealroom_agents.owner.key_file import PASSPHRASE, slot_name
     from sealroom_agents.owner.secret_source import SecretSource
 
     found: list[Party] = []
-    for text in _asked("recipients") or ():
+    for text in recipients:
         name, given, rest = text.partition("=")
         recipient = age.recipient(rest if given else text)
         found.append(Party(slot_name(name if given else _usual_name(recipient.text)), recipient))
-    place = _asked("new_passphrase_file")
-    if place is not None or _asked("new_passphrase"):
+    if by_passphrase:
         new = _text(SecretSource(place=place)) if place is not None else _new_passphrase()
         age.need_strong(new)
         found.append(Party(PASSPHRASE, None, new))

@@ -24,7 +24,7 @@ from sealroom_agents.cli.options import (
 )
 from sealroom_agents.cli.seal_asked import ask_chain, hear, tell
 from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
-from sealroom_agents.cli.seal_owned import owned_by, unlocked
+from sealroom_agents.cli.seal_owned import keystore_in, owned_by, unlocked
 from sealroom_agents.cli.seal_report import leaves_and_stays, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
@@ -159,11 +159,9 @@ def seal(
       sealroom seal --account 0x… --in cohort-A.parquet --rpc URL --consortium 0x…
       sealroom seal --account 0x… --in cohort-A.parquet --recipient officer=age1… --recipient escrow=age1…
     """
-    from sealroom.model import dataset_id
-    from sealroom_agents.owner import keystore
+    from sealroom.keccak import dataset_id
     from sealroom_agents.owner import report_key as report_keys
     from sealroom_agents.owner import source as sources
-    from sealroom_agents.owner.asked import Wanted
     from sealroom_agents.owner.staging import recover
 
     check_input(source)
@@ -190,8 +188,9 @@ def seal(
     heard = hear(
         chain,
         card,
-        Wanted(owned.registrant, owned.signer, dataset, version),
-        owner=owned.place,
+        owned,
+        dataset=dataset,
+        version=version,
         source=source,
         outputs=outputs,
         gate_compose=gate_compose,
@@ -211,7 +210,7 @@ def seal(
         warn("the recipe declares a folder of files, and this is none: it does not read it")
     elif declared is not None and found.columns is not None:
         check_columns(found.columns, declared, where=str(found.called))
-    signing = keystore.read(sign_with) if sign_with is not None else None
+    signing = keystore_in(sign_with)
     left = recover(outputs)
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")

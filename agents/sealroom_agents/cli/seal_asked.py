@@ -30,9 +30,10 @@ from sealroom_agents.errors import (
 if TYPE_CHECKING:
     from sealroom_agents.attestation import TrustRoot
     from sealroom_agents.chain import ChainReader
+    from sealroom_agents.cli.seal_owned import Owned
     from sealroom_agents.facts import ChainView, DatasetRecord, LatestView
     from sealroom_agents.owner.approval import ApprovalState
-    from sealroom_agents.owner.asked import Answer, Asked, Wanted
+    from sealroom_agents.owner.asked import Answer, Asked
     from sealroom_agents.owner.staging import Outputs
     from sealroom_agents.studycard import CheckedCard, StudyCard
 
@@ -95,15 +96,18 @@ class Heard:
 def hear(
     chain: Chain | None,
     card: StudyCard | None,
-    wanted: Wanted,
+    owned: Owned,
     *,
-    owner: str,
+    dataset: str,
+    version: int,
     source: Path,
     outputs: Outputs,
     gate_compose: bytes | None,
     simulated_root: Path | None,
 ) -> Heard:
     """Judge the card, and answer what was asked. Without a chain, a card that fails is raised at once."""
+    if chain is None and card is None:
+        return Heard(None, None, None)
     from sealroom_agents import studycard
     from sealroom_agents.cli.card import tell_doubts
     from sealroom_agents.owner import asked
@@ -117,7 +121,8 @@ def hear(
             )
             tell_doubts(checked, pinned=gate_compose is not None)
         return Heard(checked, None, None)
-    view, now = chain.view, int(time.time())
+    view, now, owner = chain.view, int(time.time()), owned.place
+    wanted = asked.Wanted(owned.registrant, owned.signer, dataset, version)
     answers = [*asked.of_registry(wanted, chain.dataset, chain.newest)]
     checked, approval = None, None
     if card is not None:
@@ -145,10 +150,10 @@ def hear(
 
 def tell(heard: Heard, source: Path, *, shown: bool) -> None:
     """The answers on stderr, and a warning for each doubt."""
-    from sealroom_agents.owner.asked import Verdict
-
     if heard.asked is None:
         return
+    from sealroom_agents.owner.asked import Verdict
+
     for one in heard.asked.answers:
         if one.verdict is Verdict.DOUBT:
             warn(one.detail if one.hint is None else f"{one.detail}: {one.hint}")

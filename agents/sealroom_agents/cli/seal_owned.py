@@ -12,6 +12,8 @@ from click.core import ParameterSource
 from sealroom_agents.cli.terminal import ask_passphrase, warn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sealroom_agents.owner.keystore import Keystore, Signer
     from sealroom_agents.studycard import StudyCard
 
@@ -79,6 +81,15 @@ _OF_A_STUDY = {
     "simulated_root": "--simulated-root",
 }
 """Options that say something about the study, by the names of their parameters."""
+
+
+def keystore_in(path: Path | None) -> Keystore | None:
+    """The keystore file to sign with, if one is named. Raises as `keystore.read`."""
+    if path is None:
+        return None
+    from sealroom_agents.owner import keystore
+
+    return keystore.read(path)
 
 
 def unlocked(signing: Keystore | None, *, account: str, owner: str) -> Signer | None:

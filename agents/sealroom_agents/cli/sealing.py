@@ -19,7 +19,7 @@ from sealroom_agents.cli.terminal import progress, warn
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
-    from sealroom.sealed import SealSummary, WrapContext
+    from sealroom.sealed import Index, SealSummary, WrapContext
     from sealroom_agents.owner.custody import Party
     from sealroom_agents.owner.keystore import Signer
     from sealroom_agents.owner.profile import Profile
@@ -101,8 +101,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
     from sealroom.keys import Secret
     from sealroom_agents.cli import datakey
     from sealroom_agents.cli.wrapping import key_file, wrapped
-    from sealroom_agents.owner import signing
-    from sealroom_agents.owner.registration import registration_file, registration_of
+    from sealroom_agents.owner.registering import registration_of_file
     from sealroom_agents.owner.staging import Staging
 
     source = job.source
@@ -124,7 +123,7 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                     media_type=source.media_type,
                     report_key=job.report_key.public,
                     progress=advance,
-                    sign=None if signer is None else partial(signing.sign, signer=signer),
+                    sign=None if signer is None else partial(_sign, signer),
                 )
             if _state(plain.ready.path) != plain.state:
                 raise ToolError(
@@ -137,13 +136,18 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
                 datakey.create_wrapped(staging.key, key_file(info, slots, key))
             else:
                 datakey.create(staging.key, key, owner=job.place, dataset=what)
-            registration = registration_of(info)
-            staging.registration.write_bytes(registration_file(registration))
+            staging.registration.write_bytes(registration_of_file(info))
             job.report_key.keep()
             staging.publish()
             return summary
     finally:
         key.wipe()
+
+
+def _sign(signer: Signer, index: Index) -> bytes:
+    from sealroom_agents.owner import signing
+
+    return signing.sign(index, signer)
 
 
 def _state(path: Path) -> tuple[int, ...]:

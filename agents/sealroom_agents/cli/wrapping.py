@@ -23,6 +23,8 @@ ONE_RECIPIENT = (
 
 def wrapped(key: Secret, parties: Sequence[Party], *, note: str) -> list[Slot]:
     """The key for each of them. Raises `plugin-failed`, `passphrase-weak`."""
+    if not parties:
+        return []
     from sealroom_agents.owner import custody
     from sealroom_agents.owner.age import USUAL_WORK_FACTOR
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sealroom.encoding import to_hex
+from sealroom.keccak import dataset_id
 from sealroom.model import Owner
-from sealroom.model.registry import dataset_id
 from sealroom.model.units import epsilon_text, time_text
 from sealroom_agents.console.display import plain, short
 from sealroom_agents.console.pictures import GoverningPicture, StudyPicture, Vote

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def free_at(folder: Path) -> int:
     there = folder.absolute()
     while not there.exists():
         there = there.parent
-    return shutil.disk_usage(there).free
+    found = os.statvfs(there)
+    return found.f_bavail * found.f_frsize
 
 
 def sealed_size(size: int, columns: Sequence[Column] | None) -> int:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealError
 from sealroom.keys import Secret
-from sealroom.recipe import Recipe
 from sealroom.schema import misfits
 from sealroom.sealed import SealedArchive, SealedInfo, Wrap, WrapContext
-from sealroom_agents.owner.consortium_contract import Registered
-from sealroom_agents.owner.registration import registration_of
 from sealroom_agents.owner.salvage import BrokenParts, salvage
-from sealroom_agents.recipe_words import counted_words
+
+if TYPE_CHECKING:
+    from sealroom.recipe import Recipe
+    from sealroom_agents.owner.consortium_contract import Registered
 
 MOST_NAMED = 8
 """Stretches of broken parts that a sentence names."""
@@ -153,6 +154,8 @@ def recipe(info: SealedInfo, study: Recipe, *, owner: str) -> Finding:
 
 def guarantee(study: Recipe) -> Finding:
     """`guarantee`: which one the recipe gives the people of this dataset; it decides nothing here."""
+    from sealroom_agents.recipe_words import counted_words
+
     one = study.guarantee
     return Finding("guarantee", True, f"{one.name}, {counted_words(study)}. {one.sentence}")
 
@@ -190,6 +193,9 @@ def wrap_on_chain(found: Wrap, *, app: str, gate_root: bytes | None) -> Finding:
 
 def registration(info: SealedInfo, found: Registered | None) -> Finding:
     """`registration`: exactly this file is registered under its number, and a finalized block holds it."""
+    # Late, here and below: who asks no chain and no card waits for neither.
+    from sealroom_agents.owner.registration import registration_of
+
     mine, number = registration_of(info).version, info.header.dataset_version
     if found is None:
         return Finding("registration", False, "the dataset is not registered", Code.NOT_REGISTERED)

@@ -12,7 +12,6 @@ import os
 import select
 import shlex
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -116,6 +115,8 @@ def from_command(command: str, limit: int, *, wait_s: float = COMMAND_WAIT_S) ->
 
     It keeps the terminal, where it may ask for a passphrase or a touch; standard input is empty.
     """
+    import subprocess
+
     words = _words(command)
     name = words[0]
     try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +101,8 @@ class Staging:
             # A copy: the hidden folder keeps the registration until the sealed file is in place.
             write_atomic(out.registration, self.registration.read_bytes(), mode=PUBLIC, replace=True)
             # From here on the key must not be taken for one that opens nothing.
-            shutil.rmtree(out.key_workshop)
+            _empty(out.key_workshop)
+            out.key_workshop.rmdir()
             fsync_folder(out.key.parent)
             _place(self.sealed, out.sealed, Code.OUTPUT_EXISTS)
         except BaseException:
@@ -183,8 +183,16 @@ def _busy(folder: Path, outputs: Outputs) -> ToolError:
 
 
 def _remove(folder: Path, lock: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        _empty(folder)
+        folder.rmdir()
     os.close(lock)
+
+
+def _empty(folder: Path) -> None:
+    """A hidden folder holds files alone. Not by shutil, which brings all packers of archives along."""
+    for each in folder.iterdir():
+        each.unlink()
 
 
 def _place(source: Path, target: Path, code: Code) -> None:

@@ -9,6 +9,7 @@ lower-case hex digits; times are unix seconds; privacy budgets are whole numbers
 1_000_000 is an ε of 1) and δ in parts of 10^12 ("pico").
 """
 
+from sealroom.keccak import dataset_id
 from sealroom.model.base import Record, Table, shown
 from sealroom.model.consortium import (
     MAX_OWNERS,
@@ -35,7 +36,7 @@ from sealroom.model.grant import Challenge, Finalized, Grant, Lease, Renewal
 from sealroom.model.kinds import REGIMES
 from sealroom.model.ledger import Books, Opening, Receipt, Run, Spending, Verdict
 from sealroom.model.lens import DatasetView, Fate, Row, State
-from sealroom.model.registry import Account, Allowance, Dataset, Limits, Version, dataset_id
+from sealroom.model.registry import Account, Allowance, Dataset, Limits, Version
 
 SIGNED: tuple[type[Record], ...] = (*VOTES, Receipt, Grant, Challenge, Lease, Renewal, Finalized)
 """All that somebody signs."""

@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from eth_utils.crypto import keccak
-
-from sealroom.encoding import address_bytes
 from sealroom.model.base import Label, Record
 from sealroom.model.kinds import B32, U16, U32, U64, Address, Micro32, Pico40, Text
 from sealroom.model.units import delta_text, epsilon_text
@@ -20,14 +17,6 @@ from sealroom.schema import DATASET_NAME
 
 MAX_OFFERED = 16
 """Most datasets that one holder offers to one consortium."""
-
-
-def dataset_id(registrant: str, name: str) -> bytes:
-    """Id of the dataset that an account registers under a name, 32 bytes (`Registry.datasetId`).
-
-    keccak256(account ‖ keccak256(name)), each as 32 bytes. It stays when another account takes the dataset.
-    """
-    return keccak(address_bytes(registrant).rjust(32, b"\0") + keccak(name.encode()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sealroom.codes import Code
 from sealroom.encoding import Fields, canonical, parse_canonical, sha256, to_base64, to_hex
 from sealroom.errors import FormatError, HeaderError
+from sealroom.keccak import dataset_id
 from sealroom.keys import KEM_PUBLIC_SIZE
 from sealroom.schema import DATASET_NAME, Column, plain_columns, read_columns, schema_hash
 
@@ -82,9 +83,6 @@ class Header:
     @property
     def dataset_id(self) -> bytes:
         """The dataset's id on chain, 32 bytes."""
-        # Late: importing this takes as long as sealing some hundred megabytes.
-        from sealroom.model import dataset_id
-
         return dataset_id(self.owner, self.dataset)
 
     @property
