@@ -921,6 +921,7 @@ class Code(StrEnum):
     VCF_UNFIT = _command(
         "vcf-unfit", "The VCF is broken, or a declared variant is not as declared: the message says why."
     )
+    DICOM_UNFIT = _command("dicom-unfit", "Files of DICOM cannot be taken: the message says why.")
     FILE_TOO_LARGE = _command("file-too-large", "The file is larger than any of its kind.")
     NO_SPACE = _command("no-space", "There is too little free space.")
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")

@@ -84,7 +84,7 @@ def packages(module: str) -> set[str]:
 
 def allowed(path: Path) -> set[str]:
     """What a module may import: what its part declares, and optional packages, which it imports late."""
-    late = EXTRAS["s3"] | EXTRAS["images"] | EXTRAS["age"] | EXTRAS["torch"]
+    late = EXTRAS["s3"] | EXTRAS["images"] | EXTRAS["dicom"] | EXTRAS["age"] | EXTRAS["torch"]
     side, _, *parts = path.relative_to(ROOT).parts
     needing = [("enclave", ENCLAVE)] if side == "enclave" else [("agents", AGENTS), ("enclave", STUDIES)]
     own = (EXTRAS[extra] for extra, parts_of in needing if parts[0] in parts_of)

@@ -168,6 +168,7 @@ EXTRAS = {
     ),
     **dict.fromkeys(("dstack_sdk", "numpy", "opendp", "pandas"), "enclave"),
     "PIL": "images",
+    "pydicom": "dicom",
     "psycopg": "postgres",
     "pyrage": "age",
     "s3fs": "s3",

@@ -75,7 +75,7 @@ def picture(path: Path, form: Form) -> Picture:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as opened:
                 upright = _coloured(opened, form)
-                made = _fitted(upright, form)
+                made = fitted(upright, form)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unfit(f"has more than {MAX_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error):
@@ -119,7 +119,7 @@ def _times(size: tuple[int, int], form: Form) -> float:
     return min(across, down) if form.fit == "pad" else max(across, down)
 
 
-def _fitted(image: Image.Image, form: Form) -> Image.Image:
+def fitted(image: Image.Image, form: Form) -> Image.Image:
     """In the size that is asked for: a pixel is the mean of those that it covers, or one of them."""
     from PIL import Image, ImageOps
 

@@ -168,12 +168,24 @@ def parse(data: bytes, *, name: str) -> Declared:
         check_columns([Column(each.name, each.type) for each in columns])
     except FormatError as error:
         raise _malformed(f"{name}: {error.message}", error.hint) from None
+    for each in columns:
+        _refuse_identifying(each, form, name)
     found = Declared(data, form, study, key_words, columns)
     if found.needs_key != (study is not None):
         said = "makes pseudonyms" if found.needs_key else "makes no pseudonyms"
         lacks = "lacks [pseudonyms] with study" if found.needs_key else "has [pseudonyms]"
         raise _malformed(f"{name} {said}, and {lacks}", '[pseudonyms] study = "…", the same at all owners')
     return found
+
+
+def _refuse_identifying(column: Mapped, form: Form, name: str) -> None:
+    """Refuse a column that would let leave as it is what tells who somebody is."""
+    why = None if column.source is None else form.identifies(column.source)
+    if why is not None and column.pseudonym is None and column.keep not in ("year", "month"):
+        raise _malformed(
+            f"{name}: [columns.{column.name}] takes {column.source}, which {why}",
+            'pseudonym = true; of a day, keep = "year"; else leave it out',
+        )
 
 
 def _pseudonyms(words: Words, name: str) -> tuple[str | None, str | None]:

@@ -59,6 +59,11 @@ class Form(ABC):
     name: str
     """As a declared file names it."""
 
+    def identifies(self, column: str) -> str | None:
+        """Why a column must not leave as it is, in words that follow its name: it becomes a pseudonym, or a
+        year or month of it is kept. `None`: it may leave."""
+        return None
+
     @abstractmethod
     def open(self, path: Path) -> AbstractContextManager[Table]:
         """Open an input. Raises `ToolError` where it is none of this form."""
@@ -67,6 +72,7 @@ class Form(ABC):
 FORMS = {
     "arrow": "sealroom_agents.owner.prepare.tables",
     "csv": "sealroom_agents.owner.prepare.tables",
+    "dicom": "sealroom_agents.owner.adapters.dicom",
     "fhir-ndjson": "sealroom_agents.owner.adapters.fhir",
     "parquet": "sealroom_agents.owner.prepare.tables",
     "vcf": "sealroom_agents.owner.adapters.vcf",
