@@ -282,6 +282,50 @@ def test_a_worker_that_is_killed_is_our_error() -> None:
     os.close(begin)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_file_that_becomes_shorter_while_it_is_sealed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    """AR-11: helpers look at it where it is mapped, and what is gone there ends them without a word."""
+    monkeypatch.setattr(parallel, "TELL_S", 0)
+    source, before = tmp_path / "file", _children()
+    source.write_bytes(bytes(200 * PART))
+    _seal(source, tmp_path / "whole.tar", media_type=OPAQUE, part_size=PART, processes=processes)
+    (tmp_path / "whole.tar").unlink()
+
+    def cut(_done: int, _total: int) -> None:
+        os.truncate(source, 0)
+
+    with pytest.raises(SealError) as caught:
+        _seal(
+            source,
+            tmp_path / "file.tar",
+            media_type=OPAQUE,
+            part_size=PART,
+            processes=processes,
+            progress=cut,
+        )
+    assert caught.value.code == "source-changed"
+    assert _children() == before and os.listdir(tmp_path) == ["file"]
+
+
+def test_where_helpers_make_parts_this_process_makes_none() -> None:
+    made_by: set[int] = set()
+
+    def put(_number: int, room: memoryview) -> None:
+        made_by.add(int.from_bytes(room[:8], "big"))
+
+    def make(_number: int, buffers: parallel.Buffers) -> bytes:
+        buffers.target(8)[:] = os.getpid().to_bytes(8, "big")
+        return b""
+
+    parallel.for_each_part(make, 60, source=1, target=8, put=put, processes=3, helpers_make=True)
+    assert made_by and os.getpid() not in made_by
+    made_by.clear()
+    parallel.for_each_part(make, 60, source=1, target=8, put=put, processes=1, helpers_make=True)
+    assert made_by == {os.getpid()}
+
+
 def test_parts_are_put_by_one_process_whoever_made_them() -> None:
     """However many more are made than there is room for, and however long putting takes."""
     made_by: dict[int, int] = {}

@@ -5,7 +5,7 @@ Processes and not threads: Cobblestone holds the interpreter's lock while it wor
 slower than one. What a helper knew of keys and plaintext is gone with it (OP-01).
 
 One process and not all put parts, since the kernel lets only one at a time write to a file, and who waits for
-another spins meanwhile. It makes parts too, whenever none is ready.
+another spins meanwhile. It makes parts too, whenever none is ready, unless what makes them may end a process.
 """
 
 from __future__ import annotations
@@ -93,20 +93,22 @@ def for_each_part(
     result: int = 0,
     processes: int | None = None,
     tell: Callable[[int], None] | None = None,
+    helpers_make: bool = False,
 ) -> list[bytes]:
     """Make the part of each number below `count`, side by side, and put it, here; the results in order.
 
     `source` and `target` are the sizes of the two buffers in bytes, `result` that of what `make` returns;
-    `processes` is how many work, this one included, in place of our own choice. `tell` is called now and then
-    with the number of the first part that is not done. No helper is left when this returns or raises. Raises
-    the first `SealroomError` of a part; `SealError` `worker-died`.
+    `processes` is how many work, this one included, in place of our own choice. With `helpers_make` this one
+    makes no part if there is a helper: `make` may then do there what could end its process. `tell` is called
+    now and then with the number of the first part that is not done. No helper is left when this returns or
+    raises. Raises the first `SealroomError` of a part; `SealError` `worker-died`.
     """
     slots = 0 if put is None else SLOTS
     each = source + target * max(1, slots)
     working = processes or min(side_by_side(each), count // PARTS_OF_A_PROCESS)
     with _WorkerPool(make, put, count, source=source, target=target, result=result) as pool:
         pool.start(max(0, working - 1), slots)
-        pool.work(tell)
+        pool.work(tell, makes=not helpers_make or working <= 1)
     if tell is not None:
         tell(count)
     return pool.results
@@ -174,10 +176,10 @@ class _WorkerPool:
         self._close(self._saying)
         self._close(self._readying)
 
-    def work(self, tell: Callable[[int], None] | None) -> None:
-        """Make and put parts until all are done. Raises what a helper raised."""
+    def work(self, tell: Callable[[int], None] | None, *, makes: bool) -> None:
+        """Put parts until all are done, and make some too if `makes`. Raises what a helper raised."""
         told = time.monotonic()
-        own: Iterator[int] | None = self._numbers()
+        own = self._numbers() if makes else None
         events = select.poll()
         for end in (self._ready, self._said):
             events.register(end, select.POLLIN)
@@ -237,6 +239,8 @@ class _WorkerPool:
         try:
             for stopping in _STOPPING:
                 signal.signal(stopping, signal.SIG_IGN)
+            # A mapped file that became shorter ends this process, in silence, and its parent says why.
+            signal.signal(signal.SIGBUS, signal.SIG_DFL)
             # So that reading and writing end when the parent does.
             for end in (self._said, self._ready, self._freeing):
                 os.close(end)

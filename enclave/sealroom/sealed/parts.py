@@ -28,6 +28,8 @@ DOES_NOT_OPEN = "the sealed dataset does not open with this key in this context"
 
 CHUNK = 16 * 1024
 CHUNK_OVERHEAD = 16
+STEP = 16 * CHUNK
+"""Bytes that are encrypted, and then hashed, at a time."""
 PART_OVERHEAD = 56
 """Salt (24) and key commitment (32) at the head of each Cobblestone stream."""
 
@@ -64,10 +66,15 @@ def seal_part(
 ) -> bytes:
     """Seal one part into `sealed`, which has exactly `sealed_length` bytes. Returns its digest."""
     key, context = _part_key(data_key, header_digest, number, count)
-    encryptor = Cobblestone256Encryptor(key, context)
-    written = encryptor.update_into(plain, sealed)
+    encryptor, digest, written = Cobblestone256Encryptor(key, context), blake3(), 0
+    for start in range(0, len(plain), STEP):
+        # Hashed piece by piece, while what was just written is near the processor.
+        end = written + encryptor.update_into(plain[start : start + STEP], sealed[written:])
+        digest.update(sealed[written:end])
+        written = end
     sealed[written:] = encryptor.finalize()
-    return part_digest(sealed)
+    digest.update(sealed[written:])
+    return digest.digest()
 
 
 def open_part(

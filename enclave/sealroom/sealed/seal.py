@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -186,20 +188,26 @@ def _seal_parts(
     whole = sealed_length(header.part_length(0))
     stride = BLOCK + padded(whole)
     write_back = WriteBack(target)
+    mapped, owner = _mapped(source, header.size), os.getpid()
 
     def make(number: int, buffers: Buffers) -> bytes:
-        length = header.part_length(number)
-        plain, sealed = buffers.source(length), buffers.target(sealed_length(length))
-        try:
-            will_read(source, (number + PARTS_AHEAD) * header.part_size, header.part_size)
-            complete = read_at(source, (plain,), number * header.part_size)
-        except OSError as error:
-            raise SealError(Code.SOURCE_UNREADABLE, f"cannot read the file: {error.strerror}") from None
-        if not complete:
-            raise SealError(Code.SOURCE_CHANGED, "the file became shorter while it was sealed")
-        return seal_part(
+        length, begin = header.part_length(number), number * header.part_size
+        sealed = buffers.target(sealed_length(length))
+        with suppress(OSError):
+            will_read(source, begin + PARTS_AHEAD * header.part_size, header.part_size)
+        looks = mapped if os.getpid() != owner else None
+        if looks is not None:
+            plain = memoryview(looks)[begin : begin + length]
+        else:
+            plain = buffers.source(length)
+            _read(source, plain, begin)
+        digest = seal_part(
             plain, sealed, data_key=data_key, header_digest=header_digest, number=number, count=count
         )
+        if looks is not None and begin % mmap.PAGESIZE == 0:
+            # Else the memory of a helper would seem to grow with the file.
+            looks.madvise(mmap.MADV_DONTNEED, begin, length)
+        return digest
 
     def put(number: int, room: memoryview) -> None:
         sealed = room[: sealed_length(header.part_length(number))]
@@ -214,16 +222,53 @@ def _seal_parts(
         if progress is not None:
             progress(min(parts * header.part_size, header.size), header.size)
 
-    digests = for_each_part(
-        make,
-        count,
-        source=header.part_length(0),
-        target=whole,
-        put=put,
-        result=DIGEST_SIZE,
-        processes=processes,
-        tell=tell,
-    )
+    try:
+        digests = for_each_part(
+            make,
+            count,
+            source=header.part_length(0),
+            target=whole,
+            put=put,
+            result=DIGEST_SIZE,
+            processes=processes,
+            tell=tell,
+            helpers_make=mapped is not None,
+        )
+    except SealError as error:
+        if error.code == Code.WORKER_DIED:
+            _read_all(source, header)
+        raise
+    finally:
+        if mapped is not None:
+            mapped.close()
     return [
         PartEntry(digest, sealed_length(header.part_length(number))) for number, digest in enumerate(digests)
     ]
+
+
+def _mapped(source: int, size: int) -> mmap.mmap | None:
+    """The file as memory, which spares a copy of it; `None` where that cannot be.
+
+    Only helpers look at it. What is not there when they do, because somebody made the file shorter or its
+    disk fails, ends the process that looks (SIGBUS), and no error can be told from there.
+    """
+    try:
+        return mmap.mmap(source, size, prot=mmap.PROT_READ)
+    except (OSError, ValueError):
+        return None
+
+
+def _read(source: int, plain: memoryview, begin: int) -> None:
+    try:
+        complete = read_at(source, (plain,), begin)
+    except OSError as error:
+        raise SealError(Code.SOURCE_UNREADABLE, f"cannot read the file: {error.strerror}") from None
+    if not complete:
+        raise SealError(Code.SOURCE_CHANGED, "the file became shorter while it was sealed")
+
+
+def _read_all(source: int, header: Header) -> None:
+    """Why a helper died that looked at the mapped file: raises what reading it says, if it says anything."""
+    for number in range(header.parts):
+        length = header.part_length(number)
+        _read(source, memoryview(bytearray(length)), number * header.part_size)
