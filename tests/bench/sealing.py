@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sealing, opening and reading a table of 1.2 GB, against ``age``, ``cp`` and pyarrow on the plain file.
+"""Sealing, opening and reading a table of 1.2 GB, against ``age``, ``rclone crypt``, ``cp`` and pyarrow.
 
-Each command is a process of its own, so start-up counts for all. Those that are compared run one after the
-other in each round, in an order drawn anew, and a ratio is the median of the rounds' ratios: what else the
-machine does then falls on both. Peak memory is that of a command and all its processes together, sampled in
-a run that is not timed (Pss: what several share counts once). Not more than 5 GB of memory are filled.
+What is measured is the command as owners run it: with its key, its registration and, of a table, the look at
+all its values. Sealed as opaque, the same file shows the cryptography alone. Start-up counts for all. Those
+that are compared run one after the other in each round, in an order drawn anew, and a ratio is the median of
+the rounds' ratios: what else the machine does then falls on both. Peak memory is that of a command and all
+its processes together, sampled in a run that is not timed (Pss: what several share counts once). Not more
+than 5 GB of memory are filled.
 
 Before each run, as much memory is filled and let go as it will take: a virtual machine may have given back
 what the last run let go, and whoever comes next would pay for it.
@@ -25,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.sealing_process import OWNER
 from tests.bench.sealing_reads import drop
 
 ROUNDS = 9
@@ -40,6 +43,9 @@ SHM = Path("/dev/shm")
 
 FILL_BYTES = 3_000_000_000
 """Memory that is filled before a run: more than the run itself will fill."""
+
+SEALROOM = str(Path(sys.executable).with_name("sealroom"))
+OPAQUE = ["--as", "opaque"]
 
 Command = list[str]
 
@@ -78,30 +84,52 @@ def run() -> Iterator[str]:
 
 def _in_memory(folder: Path, source: Path) -> Iterator[str]:
     """Source and target in memory."""
-    sealed, aged, out = folder / "sealed.tar", folder / "age.bin", folder / "out.bin"
-    _check(_ours("seal", source, sealed))
+    sealed, aged, out = folder / "kept" / "sealed.tar", folder / "age.bin", folder / "out.bin"
+    small, key = folder / "small.bin", folder / "kept-keys" / "data.key"
+    small.write_bytes(bytes(1000))
+    _check([*_seal(source, sealed, key), *OPAQUE])
+    made, made_key = folder / "made" / "out.tar", folder / "made-keys" / "data.key"
     steps = {
-        "start-up alone": _ours("start", source, out),
-        "sealroom seal": _ours("seal", source, out),
-        "sealroom unseal": _ours("unseal", sealed, out),
-        "sealroom verify": _ours("verify", sealed, out),
+        "sealroom --version": [SEALROOM, "--version"],
+        "sealroom seal, 1 kB": [*_seal(small, made, made_key), *OPAQUE],
+        "sealroom seal": _seal(source, made, made_key),
+        "sealroom seal --as opaque": [*_seal(source, made, made_key), *OPAQUE],
+        "sealroom unseal": [SEALROOM, "unseal", str(sealed), "--key", str(key), "--out", str(out)],
+        "sealroom check --key": [SEALROOM, "check", str(sealed), "--key", str(key)],
         "cp": ["cp", str(source), str(out)],
     }
+    if shutil.which("rclone") is None:
+        yield "rclone is not installed (Debian: `apt-get install rclone`): its rows are missing"
+        yield ""
+    else:
+        crypt = ["rclone", "--config", str(_rclone_config(folder)), "copyto"]
+        _check([*crypt, str(source), "crypt:kept"])
+        steps["rclone crypt"] = [*crypt, str(source), "crypt:out"]
+        steps["rclone crypt, back"] = [*crypt, "crypt:kept", str(out)]
     age = shutil.which("age")
     if age is None:
         yield "age is not installed (Debian: `apt-get install age`): its rows are missing"
         yield ""
     else:
-        key, public = _age_key(folder)
+        identity, public = _age_key(folder)
         _check([age, "-r", public, "-o", str(aged), str(source)])
         steps["age -r"] = [age, "-r", public, "-o", str(out), str(source)]
-        steps["age -d"] = [age, "-d", "-i", str(key), "-o", str(out), str(aged)]
-    runs = _rounds(steps, out)
+        steps["age -d"] = [age, "-d", "-i", str(identity), "-o", str(out), str(aged)]
+    crypted = folder / "rclone"
+    runs = _rounds(steps, out, made.parent, made_key.parent, crypted / "out.bin")
+    peers = ["age -r", "rclone crypt", "cp"]
     yield from _table(
-        "in memory", runs, {"sealroom seal": ["age -r", "cp"], "sealroom unseal": ["age -d", "cp"]}
+        "in memory",
+        runs,
+        {
+            "sealroom seal": peers,
+            "sealroom seal --as opaque": peers,
+            "sealroom unseal": ["age -d", "rclone crypt, back", "cp"],
+        },
     )
-    sealed.unlink()
     aged.unlink(missing_ok=True)
+    for each in (sealed.parent, crypted):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def _reads(folder: Path, source: Path) -> Iterator[str]:
@@ -121,15 +149,20 @@ def _reads_table(title: str, plain: Path, sealed: Path, cache: str) -> Iterator[
 
 def _on_disk(folder: Path, source: Path) -> Iterator[str]:
     plain, sealed, out = folder / "plain.bin", folder / "sealed.tar", folder / "out.bin"
+    made, made_key = folder / "made" / "out.tar", folder / "made-keys" / "data.key"
     shutil.copyfile(source, plain)
     steps = {
         "cp": ["cp", str(plain), str(out)],
         "cp, synced": ["sh", "-c", 'cp "$0" "$1" && sync "$1"', str(plain), str(out)],
-        "sealroom seal (syncs)": _ours("seal", plain, out),
+        "sealroom seal (syncs)": _seal(plain, made, made_key),
+        "sealroom seal --as opaque (syncs)": [*_seal(plain, made, made_key), *OPAQUE],
     }
-    runs = _rounds(steps, out, cold=plain)
+    runs = _rounds(steps, out, made.parent, made_key.parent, cold=plain)
+    peers = ["cp", "cp, synced"]
     yield from _table(
-        "on disk, source not in the cache", runs, {"sealroom seal (syncs)": ["cp", "cp, synced"]}
+        "on disk, source not in the cache",
+        runs,
+        {"sealroom seal (syncs)": peers, "sealroom seal --as opaque (syncs)": peers},
     )
     _check(_ours("seal", plain, sealed))
     yield from _reads_table("read, file on disk and not in the cache", plain, sealed, "cold")
@@ -157,16 +190,20 @@ def _large(folder: Path) -> Iterator[str]:
     large, sealed = folder / "large.bin", folder / "large.tar"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)
-    seal, verify = _ours("seal-file", large, sealed), _ours("verify", sealed, large)
-    yield from _table("10 GB, on disk, sealed", _rounds({"sealroom seal": seal}, sealed, rounds=1), {})
+    key = folder / "large-keys" / "data.key"
+    seal = [*_seal(large, sealed, key), *OPAQUE]
+    check = [SEALROOM, "check", str(sealed), "--key", str(key)]
+    runs = _rounds({"sealroom seal --as opaque": seal}, sealed, key.parent, rounds=1)
+    yield from _table("10 GB, on disk, sealed", runs, {})
     _check(seal)
-    yield from _table("10 GB, on disk, verified", _rounds({"sealroom verify": verify}, None, rounds=1), {})
+    runs = _rounds({"sealroom check --key": check}, rounds=1)
+    yield from _table("10 GB, on disk, every part opened", runs, {})
 
 
 def _rounds(
-    steps: dict[str, Command], output: Path | None, *, rounds: int = ROUNDS, cold: Path | None = None
+    steps: dict[str, Command], *outputs: Path, rounds: int = ROUNDS, cold: Path | None = None
 ) -> dict[str, Runs]:
-    """Run all steps in each round, in an order drawn anew; after each, its output is removed."""
+    """Run all steps in each round, in an order drawn anew; after each, its outputs are removed."""
     found = {name: Runs() for name in steps}
     draw = random.Random(7)
     for number in range(rounds + 1):
@@ -180,8 +217,11 @@ def _rounds(
                 wall, cpu = _measure(steps[name])
                 found[name].wall.append(wall)
                 found[name].cpu.append(cpu)
-            if output is not None:
-                output.unlink(missing_ok=True)
+            for each in outputs:
+                if each.is_dir():
+                    shutil.rmtree(each)
+                else:
+                    each.unlink(missing_ok=True)
     return found
 
 
@@ -201,6 +241,12 @@ def _ratio(own: Sequence[float], peer: Sequence[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(own, peer, strict=True))
 
 
+def _seal(source: Path, target: Path, key: Path) -> Command:
+    """The command as an owner's script runs it, before there is a study."""
+    where = ["--in", str(source), "--out", str(target), "--key-out", str(key)]
+    return [SEALROOM, "seal", "--account", OWNER, *where, "--yes", "--json"]
+
+
 def _ours(action: str, source: Path, target: Path) -> Command:
     return [sys.executable, "-m", "tests.bench.sealing_process", action, str(source), str(target)]
 
@@ -210,6 +256,17 @@ def _age_key(folder: Path) -> tuple[Path, str]:
     _check(["age-keygen", "-o", str(key)])
     lines = key.read_text().splitlines()
     return key, next(line.split(": ")[1] for line in lines if line.startswith("# public key"))
+
+
+def _rclone_config(folder: Path) -> Path:
+    """A remote `crypt:` that keeps encrypted files in a folder of this machine."""
+    password = _check(["rclone", "obscure", "a password of the benchmark"]).strip()
+    config = folder / "rclone.conf"
+    config.write_text(
+        f"[crypt]\ntype = crypt\nremote = {folder / 'rclone'}\npassword = {password}\n"
+        "filename_encryption = off\ndirectory_name_encryption = false\n"
+    )
+    return config
 
 
 def _fill_memory() -> None:
