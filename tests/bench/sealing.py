@@ -95,7 +95,7 @@ def _in_memory(folder: Path, source: Path) -> Iterator[str]:
         "sealroom seal": _seal(source, made, made_key),
         "sealroom seal --as opaque": [*_seal(source, made, made_key), *OPAQUE],
         "sealroom unseal": [SEALROOM, "unseal", str(sealed), "--key", str(key), "--out", str(out)],
-        "sealroom check --key": [SEALROOM, "check", str(sealed), "--key", str(key)],
+        "sealroom check --key": [SEALROOM, "check", str(sealed), "--key", str(key), "--json"],
         "cp": ["cp", str(source), str(out)],
     }
     if shutil.which("rclone") is None:
@@ -192,7 +192,7 @@ def _large(folder: Path) -> Iterator[str]:
         file.truncate(LARGE_BYTES)
     key = folder / "large-keys" / "data.key"
     seal = [*_seal(large, sealed, key), *OPAQUE]
-    check = [SEALROOM, "check", str(sealed), "--key", str(key)]
+    check = [SEALROOM, "check", str(sealed), "--key", str(key), "--json"]
     runs = _rounds({"sealroom seal --as opaque": seal}, sealed, key.parent, rounds=1)
     yield from _table("10 GB, on disk, sealed", runs, {})
     _check(seal)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealroom_agents.cli.ending import Program, status_of
+from sealroom_agents.cli.terminal import colours
 from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class LazyGroup(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         # Some commands hold keys: what a crash leaves in the current folder must not.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        run = partial(super().main, args, prog_name, complete_var, False, **extra)
+        run = partial(super().main, args, prog_name, complete_var, False, color=colours(), **extra)
         sys.exit(status_of(run, SEALROOM, given=sys.argv[1:] if args is None else args))
 
 

@@ -33,6 +33,12 @@ def shown(text: str) -> str:
     return "".join(one if visible(one) else f"\\u{{{ord(one):x}}}" for one in text)
 
 
+def colours() -> bool | None:
+    """What click is told of colours: `False` for none, `None` where the stream decides (https://no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if plain else None
+
+
 class Red(str):
     """A value that `table` shows in red on a terminal that has colours."""
 

@@ -12,6 +12,7 @@ from functools import partial
 import click
 
 from sealroom_agents.cli.ending import Program, status_of
+from sealroom_agents.cli.terminal import colours
 from sealroom_agents.cli.verify import verify
 from sealroom_agents.errors import CommandExit
 
@@ -54,7 +55,7 @@ ALONE = click.Command(
 
 def main() -> None:
     """Run, and end with its status."""
-    run = partial(ALONE.main, None, VERIFIER.name, None, False)
+    run = partial(ALONE.main, None, VERIFIER.name, None, False, color=colours())
     sys.exit(status_of(run, VERIFIER, given=sys.argv[1:]))
 
 
