@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealroom.schema import Timestamp
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.adapters.fhir import MAX_DEPTH, MAX_LINE_BYTES, parse, read_resource
 from sealroom_agents.owner.adapters.fhir_paths import Number, Path, Unfit
+from sealroom_agents.owner.csv_cells import CellError
 from sealroom_agents.owner.prepare.declared import parse as read_declared
 from sealroom_agents.owner.prepare.words import Words
 
@@ -171,6 +174,19 @@ def test_a_measurement_that_is_not_as_declared_is_refused(
 ) -> None:
     assert len(rows(written(tmp_path / "o", SUGAR), SUGARS)) == 1
     assert says in refused(tmp_path / "o", {**SUGAR, **change}, declared=SUGARS)
+
+
+def test_an_instant_is_the_same_with_any_offset(tmp_path: FilePath) -> None:
+    """What is no instant stays what it is, and is refused as such."""
+    path = written(tmp_path / "p", PERSON)
+    with parse(Words(tomllib.loads(PERSONS), "[input]"), None).open(path) as table:
+        told = ["2021-01-01T00:30:00.250+01:00", "2020-12-31T23:30:00.25Z", None]
+        (found,) = {*table.typed(pa.array(told[:2]), Timestamp("ms", "UTC")).to_pylist()}
+        assert found == datetime(2020, 12, 31, 23, 30, 0, 250_000, UTC)
+        assert table.typed(pa.array(told[2:], pa.string()), Timestamp("ms", "UTC")).to_pylist() == [None]
+        for wrong in ("0001-01-01T00:00:00+01:00", "2021-02-30T00:00:00+01:00", "2021-01-01T00:30:00"):
+            with pytest.raises(CellError):
+                table.typed(pa.array([wrong]), Timestamp("ms", "UTC"))
 
 
 def test_a_bound_is_missing_where_that_is_declared(tmp_path: FilePath) -> None:

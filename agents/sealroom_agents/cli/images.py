@@ -97,7 +97,9 @@ def images(
     --size says: a pixel is the mean of those that it covers, and of a picture that is smaller, pixels are
     copied; how many were made larger or smaller is told. Each channel is written row by row.
 
-    Convert a DICOM file first: which of its values are black and which white is for who knows the pictures.
+    Files of DICOM are no pictures here: docs/inputs.md says how a folder of them becomes a table, with the
+    window that makes black and white of their values.
+
     Nothing else of a file, such as where and when it was taken, is in what is written.
 
     It needs the extra images: pip install 'sealroom[images]'.
