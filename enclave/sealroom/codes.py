@@ -1001,6 +1001,9 @@ class Code(StrEnum):
     REGISTRATION_DIFFERS = _command(
         "registration-differs", "The owner registered other digests: do not use it."
     )
+    RESTORE_DIFFERS = _command(
+        "restore-differs", "What the sealed file opens to is not the file that it was compared with."
+    )
     REGISTRATION_MALFORMED = _command(
         "registration-malformed", "The registration file is not what its format says."
     )

@@ -132,7 +132,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "image", f"{_HERE}.cli.image:image", "the digest of an image on disk, and those of a release"
             ),
-            Entry("drill", f"{_HERE}.local.drill:command", "measure a revocation in a local room"),
+            Entry("drill", f"{_HERE}.local.drill:command", "rehearse a restore, or a revocation"),
             Entry("doctor", f"{_HERE}.doctor.command:command", "say what is wrong, and what to do"),
             Entry("config", f"{_HERE}.cli.config:config", "show, check and explain sealroom.toml"),
             Entry(

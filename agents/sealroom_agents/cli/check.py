@@ -85,7 +85,7 @@ def check(
     findings: list[Finding] = []
     undecided: ChainError | None = None
     try:
-        for one in _findings(sealed_file, card, reader, rpc, key, required=require_signature):
+        for one in all_findings(sealed_file, card, reader, rpc, key, required=require_signature):
             findings.append(one)
             if not as_json:
                 alarms = card is not None and one.name == "guarantee" and card.card.recipe.guarantee.must_read
@@ -112,7 +112,7 @@ def check(
     return 0
 
 
-def _findings(
+def all_findings(
     path: Path,
     card: CheckedCard | None,
     reader: ChainReader | None,

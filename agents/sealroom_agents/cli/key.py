@@ -45,7 +45,7 @@ def key() -> None:
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """A key's file that was opened."""
 
     file: KeyFile
@@ -101,7 +101,7 @@ def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> int:
     from sealroom import sealed
 
     info = None if sealed_file is None else sealed.inspect(sealed_file)
-    with _held(key_file, all_of_them=True) as held:
+    with held_key(key_file, all_of_them=True) as held:
         if info is not None:
             commitment = info.index.key_commitment
             sealed.check_commitment(held.key, header_digest=info.header_digest, commitment=commitment)
@@ -164,7 +164,7 @@ def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
     new = parties()
     if not new:
         raise click.UsageError("needs --recipient, --new-passphrase or --new-passphrase-file")
-    with _held(key_file, sealed_file) as held:
+    with held_key(key_file, sealed_file) as held:
         changed = held.file
         for slot in wrapped(held.key, new, note=changed.note):
             changed = custody.added(changed, slot, held.key)
@@ -193,7 +193,7 @@ def remove(key_file: Path, name: str, as_json: bool) -> None:
     from sealroom_agents.owner import custody
 
     datakey.need_changeable(key_file)
-    with _held(key_file) as held:
+    with held_key(key_file) as held:
         changed = custody.removed(held.file, name, held.key)
         with interruptible():
             datakey.replace_wrapped(key_file, changed, was=held.was)
@@ -224,7 +224,7 @@ def rotate(key_file: Path, name: str, as_json: bool) -> None:
     new = parties()
     if len(new) != 1:
         raise click.UsageError("needs exactly one new recipient: --recipient or --new-passphrase")
-    with _held(key_file) as held:
+    with held_key(key_file) as held:
         custody.need_recipient(held.file, name)
         left = replace(held.file, slots=tuple(each for each in held.file.slots if each.name != name))
         (slot,) = wrapped(held.key, new, note=left.note)
@@ -254,12 +254,12 @@ def export(key_file: Path, plain: bool) -> None:
         raise click.UsageError("the key is printed as it is, and opens all of the data: say --plain")
     if into_file():
         raise click.UsageError("stdout is a file, where the plain key would stay: send it into a pipe")
-    with _held(key_file) as held:
+    with held_key(key_file) as held:
         sys.stdout.buffer.write(data_key.text(held.key, note=held.file.note))
 
 
 @contextmanager
-def _held(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool = False) -> Iterator[_Held]:
+def held_key(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool = False) -> Iterator[Held]:
     """The opened key; it is wiped at the end. A plain one takes its facts from the sealed file."""
     from sealroom.encoding import sha256
     from sealroom_agents.owner import custody, data_key
@@ -271,7 +271,7 @@ def _held(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool 
     if datakey.is_wrapped(content):
         file = KeyFile.parse(content, name=str(key_file))
         opened = custody.open_key(file, openers(), name=str(key_file), all_of_them=all_of_them)
-        held = _Held(file, opened.key, opened.by, opened.refused, opened.idle, was)
+        held = Held(file, opened.key, opened.by, opened.refused, opened.idle, was)
     else:
         plain = data_key.parse(content, source=str(key_file))
         if sealed_file is None:
@@ -280,7 +280,7 @@ def _held(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bool 
                 f"{key_file} is a plain key: whoever reads the file has it",
                 "wrap it: sealroom key add FILE --of SEALED.tar --recipient NAME=age1…",
             )
-        held = _Held(_facts_of(sealed_file, plain), plain, (), (), (), was)
+        held = Held(_facts_of(sealed_file, plain), plain, (), (), (), was)
     try:
         yield held
     finally:
@@ -304,7 +304,7 @@ def _parsed(key_file: Path) -> KeyFile:
 
     content = datakey.read_content(SecretSource(place=key_file))
     if not datakey.is_wrapped(content):
-        with _held(key_file):
+        with held_key(key_file):
             pass
     return KeyFile.parse(content, name=str(key_file))
 

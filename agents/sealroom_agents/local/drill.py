@@ -21,6 +21,7 @@ import click
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.errors import SealroomError
+from sealroom_agents.cli.drill_restore import restore
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.errors import CommandExit, ToolError
 from sealroom_agents.local.command import room_option
@@ -83,7 +84,11 @@ def command() -> None:
     \b
     Example:
       sealroom drill revoke --times 20
+      sealroom drill restore backup/cohort-A.tar --key backup/cohort-A.key --identity escrow.txt
     """
+
+
+command.add_command(restore)
 
 
 @command.command()
