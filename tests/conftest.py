@@ -23,6 +23,8 @@ LONG = (
     "tests/enclave/kinds/test_coverage.py",
     "tests/enclave/kinds/test_kernel.py",
     "tests/agents/test_restart.py",
+    "tests/agents/test_upload_s3.py",
+    "tests/agents/test_fetch_ranges.py",
     "tests/agents/test_browser_lies.py",
     "tests/agents/test_browser_dialogs.py",
     "tests/agents/test_browser_guarantee.py",

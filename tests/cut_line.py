@@ -32,6 +32,8 @@ class CutLine:
         self._flowing.set()
         self.connections = 0
         """How often somebody has connected."""
+        self.sent = 0
+        """Bytes that went to the server."""
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -85,7 +87,7 @@ class CutLine:
             server.connect(self._target)
             back = threading.Thread(target=self._pass_on, args=(server, caller), daemon=True)
             back.start()
-            self._pass_on(caller, server)
+            self._pass_on(caller, server, count=True)
             back.join()
         except OSError:
             return
@@ -95,12 +97,15 @@ class CutLine:
             _end(caller)
             _end(server)
 
-    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, to: socket.socket, *, count: bool = False) -> None:
         """Until one of them ends; the other learns it."""
         with suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
                 self._flowing.wait()
                 to.sendall(data)
+                if count:
+                    with self._lock:
+                        self.sent += len(data)
         self._flowing.wait()
         with suppress(OSError):
             to.shutdown(socket.SHUT_WR)

@@ -1067,6 +1067,9 @@ class Code(StrEnum):
         "answer-forged", "The console's key did not sign this answer to this request: do not use it."
     )
     ROOM_MISSING = _command("room-missing", "There is no local room here, or not one for this study.")
+    REMOTE_CHANGED = _command(
+        "remote-changed", "Another file came to the URL while it was fetched: run it again."
+    )
     REMOTE_DIFFERS = _command("remote-differs", "The file at the URL is not the expected one.")
     REMOTE_TOO_LONG = _command("remote-too-long", "The store sends more than the file's header allows.")
     REMOTE_TOO_SHORT = _command("remote-too-short", "The store sent less than the whole file: run it again.")
@@ -1074,6 +1077,7 @@ class Code(StrEnum):
         "redirect-refused", "The store redirects to where the command does not follow."
     )
     ALREADY_FETCHING = _command("already-fetching", "Another run fetches the same file.")
+    ALREADY_SENDING = _command("already-sending", "Another run sends the same file to the same URL.")
     DEMO_FAILED = _command("demo-failed", "A step of the demo failed; its output says why.")
 
     # --- the start of a process -----------------------------------------------------------------

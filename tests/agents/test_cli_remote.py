@@ -25,12 +25,14 @@ from sealroom.encoding import sha256
 from sealroom.errors import SealroomError
 from sealroom.keys import KemPrivateKey
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import remote, web
+from sealroom_agents.owner import fetching, sending, web
+from sealroom_agents.owner.fetching import Expected
+from sealroom_agents.owner.pace import Limits
 from sealroom_agents.owner.registering import registration_of_file
 from sealroom_agents.owner.registration import load_registration, registration_file, registration_of
-from sealroom_agents.owner.remote import Expected
 
 ROWS = 300_000
+QUICK = Limits(tries=2, pause_s=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,12 @@ def server() -> Iterator[Server]:
 
         def do_PUT(self) -> None:
             made.asked.append(f"PUT {self.path}")
-            made.kept[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            data = self.rfile.read(length)
+            if len(data) < length:  # as every store: what is not whole is not kept
+                self.close_connection = True
+                return
+            made.kept[self.path] = data
             self.send_response(made.put_status)
             self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
@@ -144,7 +151,7 @@ def body(request: BaseHTTPRequestHandler, data: bytes, *, length: int | None = N
 def refused(url: str, target: Path, expected: Expected) -> str:
     """The code with which a fetch is refused; nothing may be left of it."""
     with pytest.raises(SealroomError) as error:
-        remote.fetch(url, target, expected=expected)
+        fetching.fetch(url, target, expected=expected, limits=QUICK)
     assert list(target.parent.iterdir()) == []
     return error.value.code
 
@@ -169,18 +176,18 @@ def test_a_sealed_file_comes_back_as_it_was_sent(
         "memory": "memory://back/A.tar",
         "http": f"{server.url}/A",
     }
-    sent = remote.upload(tar, url[scheme])
+    sent = sending.upload(tar, url[scheme])
     assert sent.read_back and sent.digest == sha256(tar.read_bytes())
-    fetched = remote.fetch(url[scheme], target, expected=expected)
+    fetched = fetching.fetch(url[scheme], target, expected=expected)
     assert target.read_bytes() == tar.read_bytes()
-    assert fetched.dataset_id == sent.info.dataset_id
+    assert fetched.info.dataset_id == sent.info.dataset_id
     assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_digest_alone_is_enough_to_fetch_by(tar: Path, server: Server, target: Path) -> None:
     server.kept["/A"] = tar.read_bytes()
     by_digest = Expected(registration=None, digest=sha256(tar.read_bytes()))
-    remote.fetch(f"{server.url}/A", target, expected=by_digest)
+    fetching.fetch(f"{server.url}/A", target, expected=by_digest)
     assert target.exists()
 
 
@@ -193,15 +200,15 @@ def test_a_resealed_file_has_the_registered_index_and_another_digest(
     server.kept["/A"] = bytes(content)
     by_digest = Expected(registration=None, digest=sha256(tar.read_bytes()))
     assert refused(f"{server.url}/A", target, by_digest) == "remote-differs"
-    remote.fetch(f"{server.url}/A", target, expected=expected)
+    fetching.fetch(f"{server.url}/A", target, expected=expected)
 
 
 def test_nothing_is_sent_over_what_lies_there_unless_told(tar: Path) -> None:
-    remote.upload(tar, "memory://over/A.tar")
+    sending.upload(tar, "memory://over/A.tar")
     with pytest.raises(ToolError) as error:
-        remote.upload(tar, "memory://over/A.tar")
+        sending.upload(tar, "memory://over/A.tar")
     assert error.value.code == "remote-exists"
-    remote.upload(tar, "memory://over/A.tar", overwrite=True)
+    sending.upload(tar, "memory://over/A.tar", overwrite=True)
 
 
 @pytest.mark.parametrize("scheme", ["file", "memory"])
@@ -216,23 +223,41 @@ def test_a_file_that_changes_while_it_is_sent_appears_nowhere(scheme: str, tar: 
             stream.write(b"changed")
 
     with pytest.raises(ToolError) as error:
-        remote.upload(mine, url, progress=change)
+        sending.upload(mine, url, progress=change)
     assert error.value.code == "source-changed"
     store, path = fsspec.core.url_to_fs(url)
     assert not store.exists(path)
 
 
+@pytest.mark.parametrize("place", [0.2, 0.95])
+@pytest.mark.parametrize("scheme", ["file", "memory", "http"])
+def test_a_broken_file_never_appears(
+    scheme: str, place: float, tar: Path, server: Server, tmp_path: Path
+) -> None:
+    """It is found out on the way, and the last byte of what was sent never comes."""
+    url = {"file": f"file://{tmp_path}/store/A.tar", "memory": "memory://broken/A.tar"}
+    content = bytearray(tar.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    (tmp_path / "mine.tar").write_bytes(content)
+    with pytest.raises(SealroomError) as error:
+        sending.upload(tmp_path / "mine.tar", url.get(scheme, f"{server.url}/A"))
+    assert error.value.code == "part-altered"
+    assert server.kept == {} and not list(tmp_path.glob("store/*"))
+    if scheme == "memory":
+        assert not fsspec.filesystem("memory").exists("/broken/A.tar")
+
+
 def test_a_store_that_keeps_something_else_is_found_out(tar: Path, server: Server) -> None:
     server.answer = lambda request: body(request, b"thanks")
     with pytest.raises(ToolError) as error:
-        remote.upload(tar, f"{server.url}/A")
+        sending.upload(tar, f"{server.url}/A")
     assert error.value.code == "remote-differs"
 
 
 def test_a_redirect_is_never_followed_with_a_file_in_hand(tar: Path, server: Server) -> None:
     server.put_status = 307
     with pytest.raises(ToolError) as error:
-        remote.upload(tar, f"{server.url}/A")
+        sending.upload(tar, f"{server.url}/A")
     assert error.value.code == "remote-refused"
     assert server.asked == ["PUT /A"]
 
@@ -286,7 +311,7 @@ def test_a_header_that_claims_more_than_there_is_room_for_is_refused(
 ) -> None:
     server.kept["/A"] = tar.read_bytes()
     with pytest.raises(ToolError) as error:
-        remote.fetch(f"{server.url}/A", target, expected=expected, free=lambda _: 1000)
+        fetching.fetch(f"{server.url}/A", target, expected=expected, free=lambda _: 1000)
     assert error.value.code == "no-space"
 
 
@@ -320,7 +345,7 @@ def test_a_redirect_within_http_is_followed(
 ) -> None:
     data = tar.read_bytes()
     server.answer = lambda request: leads(request, "/B") if request.path == "/A" else body(request, data)
-    remote.fetch(f"{server.url}/A", target, expected=expected)
+    fetching.fetch(f"{server.url}/A", target, expected=expected)
     assert server.asked == ["GET /A", "GET /B"]
 
 
@@ -377,7 +402,7 @@ class ForgetfulStore(MemoryFileSystem):
 def test_a_store_that_gives_fewer_bytes_than_it_said_is_refused(
     tar: Path, target: Path, expected: Expected
 ) -> None:
-    remote.upload(tar, "memory://short/A.tar")
+    sending.upload(tar, "memory://short/A.tar")
     fsspec.register_implementation("memory", ForgetfulStore, clobber=True)
     try:
         assert refused("memory://short/A.tar", target, expected) == "remote-too-short"
@@ -389,10 +414,10 @@ def test_two_runs_do_not_fetch_into_one_file(
     tar: Path, server: Server, target: Path, expected: Expected
 ) -> None:
     server.kept["/A"] = tar.read_bytes()
-    with remote._beside(target), pytest.raises(ToolError) as error:
-        remote.fetch(f"{server.url}/A", target, expected=expected)
+    with fetching._beside(target), pytest.raises(ToolError) as error:
+        fetching.fetch(f"{server.url}/A", target, expected=expected)
     assert error.value.code == "already-fetching"
-    remote.fetch(f"{server.url}/A", target, expected=expected)
+    fetching.fetch(f"{server.url}/A", target, expected=expected)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +425,7 @@ def test_two_runs_do_not_fetch_into_one_file(
 )
 def test_what_is_no_url_of_a_store_is_refused(url: str, tar: Path) -> None:
     with pytest.raises(ToolError) as error:
-        remote.upload(tar, url)
+        sending.upload(tar, url)
     assert error.value.code in {"url-unsupported", "remote-unreachable"}
 
 

@@ -4,7 +4,7 @@
 Every figure is a median over interleaved rounds. What counts is the ratio: absolute times are the machine's.
 A peer that is not installed is said to be missing, never guessed.
 
-    python -m tests.bench [sealing|relation|gate|console|following|gas|revocation|sandbox|training|utility …]
+    python -m tests.bench [NAME …]         all that `BENCHES` names, or these
     python -m tests.bench gate/releases    one part of a benchmark that has parts
 """
 
@@ -24,6 +24,7 @@ BENCHES = (
     "revocation",
     "sandbox",
     "training",
+    "transfer",
     "utility",
 )
 

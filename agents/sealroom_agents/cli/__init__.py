@@ -163,7 +163,7 @@ EXTRAS = {
         (
             "alembic", "apscheduler", "fastapi", "httptools", "jinja2", "multipart", "prometheus_client",
             "pydantic_settings", "python_multipart", "sqlalchemy", "sse_starlette", "starlette", "structlog",
-            "tenacity", "uvicorn", "uvloop",
+            "uvicorn", "uvloop",
         ),
         "agents",
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``sealroom upload`` and ``sealroom fetch``: carry sealed files, checked by digest at both ends."""
+"""``sealroom upload`` and ``sealroom fetch``: carry sealed files, compared by digest at both ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,29 @@ from pathlib import Path
 import click
 
 from sealroom_agents.cli.options import FILE, HashType, json_option, yes_option
-from sealroom_agents.cli.terminal import confirm, interruptible, progress, refuse_stdout, size, table
+from sealroom_agents.cli.terminal import (
+    complain,
+    confirm,
+    interruptible,
+    progress,
+    refuse_stdout,
+    size,
+    table,
+)
+from sealroom_agents.errors import CommandExit
+from sealroom_agents.owner.urls import MAX_PARALLEL, PARALLEL, require_supported, shown
+
+LENGTH_UNKNOWN = 2**62
+"""How long it is shows itself on the way."""
+
+parallel_option = click.option(
+    "--parallel",
+    type=click.IntRange(1, MAX_PARALLEL),
+    default=PARALLEL,
+    show_default=True,
+    metavar="N",
+    help="Requests at a time. Each takes 16 MB of memory.",
+)
 
 
 @click.command()
@@ -17,18 +39,27 @@ from sealroom_agents.cli.terminal import confirm, interruptible, progress, refus
 @click.argument("url", metavar="URL")
 @click.option("--overwrite", is_flag=True, help="Replace what is there; a resealed file, say.")
 @click.option("--no-read-back", is_flag=True, help="Do not fetch it again; a signed URL may only take files.")
+@parallel_option
 @yes_option
 @json_option
 def upload(
-    sealed_file: Path, url: str, overwrite: bool, no_read_back: bool, yes: bool, as_json: bool
-) -> None:
+    sealed_file: Path,
+    url: str,
+    overwrite: bool,
+    no_read_back: bool,
+    parallel: int,
+    yes: bool,
+    as_json: bool,
+) -> int:
     """Send a sealed file to s3://BUCKET/KEY, https://HOST/PATH or file:///PATH.
 
     Only a whole and sound sealed file is sent: whatever else it is, plaintext or a key, is refused. It is
-    fetched again and compared, unless --no-read-back.
+    read once, and each part is compared with the index before it leaves: a file that is broken, or changes
+    meanwhile, never appears there. Then it is fetched again and compared, unless --no-read-back.
 
-    s3 needs the extra `sealroom[s3]`, and takes its credentials as other tools do. https is one PUT, so it
-    takes a signed URL.
+    s3 needs the extra `sealroom[s3]`, and takes its credentials as other tools do. Of a file of more than
+    16 MB, several parts are sent at a time. Stopped or cut off, the same command goes on where it was, by a
+    small hidden file beside the sealed one. https is one PUT to a signed URL, and begins anew.
 
     \b
     Example:
@@ -36,15 +67,24 @@ def upload(
       sealroom upload sealed/hospital-A/cohort-A.tar "$SIGNED_URL" --no-read-back --yes
     """
     from sealroom.encoding import to_hex
-    from sealroom_agents.owner import remote, stores
-    from sealroom_agents.owner.web import shown
+    from sealroom_agents.owner import sending
 
-    stores.require_supported(url)
+    scheme = require_supported(url)
     confirm(f"send {sealed_file} to {shown(url)}?", yes=yes)
     total = sealed_file.stat().st_size if sealed_file.is_file() else 0
-    with interruptible(), progress(f"sending {sealed_file.name}", total) as advance:
-        sent = remote.upload(
-            sealed_file, url, overwrite=overwrite, read_back=not no_read_back, progress=advance
+    try:
+        with interruptible(), progress(f"sending {sealed_file.name}", total) as advance:
+            sent = sending.upload(
+                sealed_file,
+                url,
+                overwrite=overwrite,
+                read_back=not no_read_back,
+                parallel=parallel,
+                progress=advance,
+            )
+    except KeyboardInterrupt:
+        return _stopped(
+            "the same command goes on where this one was" if scheme == "s3" else "nothing is there"
         )
     facts = {
         "url": shown(url),
@@ -52,14 +92,16 @@ def upload(
         "headerDigest": to_hex(sent.info.header_digest),
         "sha256": to_hex(sent.digest),
         "size": sent.info.sealed_size,
+        "resumed": sent.resumed,
         "readBack": sent.read_back,
     }
     lines = [
-        ("sent", f"{shown(url)}  {size(sent.info.sealed_size)}"),
+        ("sent", f"{shown(url)}  {size(sent.info.sealed_size)}{_of_before(sent.resumed)}"),
         ("sha256", to_hex(sent.digest)),
         ("compared", "what lies there is what was sent" if sent.read_back else "no: --no-read-back"),
     ]
     click.echo(json.dumps(facts) if as_json else table(lines))
+    return CommandExit.DONE
 
 
 @click.command()
@@ -69,13 +111,20 @@ def upload(
 )
 @click.option("--registration", type=FILE, metavar="FILE", help="What its owner registered.")
 @click.option("--sha256", type=HashType(), metavar="HASH", help="What `sealroom upload` printed.")
+@parallel_option
 @json_option
-def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, as_json: bool) -> None:
+def fetch(
+    url: str, out: Path, registration: Path | None, sha256: bytes | None, parallel: int, as_json: bool
+) -> int:
     """Fetch a sealed file, and keep it only if it is the expected one.
 
     No server is trusted: what comes must have the registered header and index, or the given digest,
     and be no longer than its own header allows. A redirect is followed to https,
     or from http to http, and nowhere else.
+
+    Stopped or cut off, the same command goes on where it was: what lies in .NAME.fetching beside FILE is
+    compared part by part, and only what is missing or wrong is fetched. A server without ranges sends it
+    all again. FILE appears once it is whole.
 
     \b
     Example:
@@ -83,30 +132,40 @@ def fetch(url: str, out: Path, registration: Path | None, sha256: bytes | None, 
       sealroom fetch https://HOST/A.tar --sha256 0x… --out hospital-A/cohort-A.tar
     """
     from sealroom.encoding import to_hex
-    from sealroom_agents.owner import remote
+    from sealroom_agents.owner import fetching
     from sealroom_agents.owner.registration import load_registration
-    from sealroom_agents.owner.web import shown
 
     refuse_stdout(out)
     if registration is None and sha256 is None:
         raise click.UsageError("needs --registration or --sha256: a file is kept only if it can be compared")
-    expected = remote.Expected(
+    expected = fetching.Expected(
         registration=None if registration is None else load_registration(registration), digest=sha256
     )
-    with interruptible(), progress(f"fetching {out.name}", LENGTH_UNKNOWN) as advance:
-        info = remote.fetch(url, out, expected=expected, progress=advance)
+    try:
+        with interruptible(), progress(f"fetching {out.name}", LENGTH_UNKNOWN) as advance:
+            fetched = fetching.fetch(url, out, expected=expected, parallel=parallel, progress=advance)
+    except KeyboardInterrupt:
+        return _stopped("the same command goes on where this one was")
+    info = fetched.info
     facts = {
         "sealed": str(out),
         "datasetId": to_hex(info.dataset_id),
         "headerDigest": to_hex(info.header_digest),
         "size": info.sealed_size,
+        "resumed": fetched.resumed,
     }
     lines = [
-        ("fetched", f"{out}  {size(info.sealed_size)} from {shown(url)}"),
+        ("fetched", f"{out}  {size(info.sealed_size)} from {shown(url)}{_of_before(fetched.resumed)}"),
         ("dataset", f"{info.header.dataset} of {info.header.owner}, version {info.header.dataset_version}"),
     ]
     click.echo(json.dumps(facts) if as_json else table(lines))
+    return CommandExit.DONE
 
 
-LENGTH_UNKNOWN = 2**62
-"""How long it is shows itself on the way."""
+def _of_before(resumed: int) -> str:
+    return f", {size(resumed)} of it by a run before" if resumed else ""
+
+
+def _stopped(how_on: str) -> int:
+    complain("stopped", how_on)
+    return CommandExit.INTERRUPTED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where sealed files are sent and fetched from, by URL: http(s) by `web`, every other store by fsspec.
+"""Where sealed files are sent and fetched from, by URL: http(s) by `web`, s3 by `s3`, others by `places`.
 
 http(s) doesn't go through fsspec's own client: that one follows redirects by itself and sends an upload in
 pieces of unknown number, which stores with signed URLs refuse.
@@ -7,98 +7,78 @@ pieces of unknown number, which stores with signed URLs refuse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
-from sealroom.codes import Code
-from sealroom_agents.errors import ToolError
-from sealroom_agents.object_stores import PackageMissing, foreign_errors, open_store
-from sealroom_agents.owner import web
-from sealroom_agents.owner.web import CHUNK_BYTES, Incoming, shown
-
-WEB = frozenset({"http", "https"})
-STORES = frozenset({"file", "memory", "s3"})
+from sealroom_agents.object_stores import open_store
+from sealroom_agents.owner import places
+from sealroom_agents.owner.incoming import Incoming
+from sealroom_agents.owner.outgoing import Outgoing
+from sealroom_agents.owner.pace import Patience
+from sealroom_agents.owner.urls import WEB, require_supported, shown
 
 
-def require_supported(url: str) -> str:
-    """The scheme of a URL. Raises `url-unsupported` for any that isn't named here, and for chained ones."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or not rest or scheme not in WEB | STORES:
-        raise ToolError(
-            Code.URL_UNSUPPORTED,
-            f"{shown(url) if separator else url} is no URL that sealed files go to",
-            "s3://BUCKET/KEY, https://HOST/PATH or file:///PATH",
-        )
-    return scheme
-
-
-@contextmanager
-def reading(url: str) -> Iterator[Incoming]:
+@asynccontextmanager
+async def reading(url: str, patience: Patience, parallel: int) -> AsyncIterator[Incoming]:
     """Open a URL for reading. Raises `ToolError`: `url-unsupported`, `remote-missing`, `remote-refused`,
     `remote-unreachable`, `redirect-refused`, `package-missing`."""
-    if require_supported(url) in WEB:
-        with web.reading(url) as incoming:
+    scheme, place = require_supported(url), shown(url)
+    if scheme in WEB:
+        from sealroom_agents.owner import web
+
+        async with web.reading(url, patience, parallel) as incoming:
             yield incoming
-        return
-    store, path = _store(url)
-    with _store_errors(url):
-        size = store.info(path).get("size")
-        stream = store.open(path, "rb")
-    with stream:
-        yield Incoming(int(size) if size is not None else None, _chunks(stream, url))
+    elif scheme == "s3":
+        from sealroom_agents.owner import s3
+
+        async with s3.reading(url, place, patience, parallel) as incoming:
+            yield incoming
+    elif scheme == "file":
+        with places.local_file(Path(open_store(url)[1]), place) as incoming:
+            yield incoming
+    else:
+        store, path = open_store(url)
+        with places.store_errors(place):
+            size = int(store.info(path)["size"])
+        yield places.PlacedFile(place, size, lambda start, stop: store.cat_file(path, start=start, end=stop))
 
 
-def write(url: str, chunks: Iterator[bytes], size: int, *, overwrite: bool) -> None:
-    """Send `size` bytes; they appear whole or not at all. Raises as `reading`, and `remote-exists`."""
-    if require_supported(url) in WEB:
-        web.write(url, chunks, size)
-        return
-    store, path = _store(url)
-    with _store_errors(url):
-        if not overwrite and store.exists(path):
-            raise ToolError(
-                Code.REMOTE_EXISTS, f"{shown(url)} is there already", "another name, or --overwrite"
-            )
-        # Closing a file of an object store publishes it, even after an error; a transaction does not.
-        with store.transaction, store.open(path, "wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
+async def send(
+    url: str,
+    outgoing: Outgoing,
+    sealed: Path,
+    *,
+    overwrite: bool,
+    parallel: int,
+    patience: Patience,
+    progress: Callable[[int], None],
+) -> int:
+    """Send a sealed file, which lies at `sealed`; it appears whole or not at all. Returns how many bytes the
+    store had of a run before. Raises as `reading`, and `remote-exists`, `already-sending`."""
+    scheme, place = require_supported(url), shown(url)
+    if scheme == "s3":
+        from sealroom_agents.owner import s3, s3_parts
+        from sealroom_agents.owner.notes import Notes
 
+        with Notes(sealed, url) as notes:
+            async with s3.bucket_at(url, place, patience, parallel) as bucket:
+                return await s3_parts.send(
+                    bucket, outgoing, notes, overwrite=overwrite, parallel=parallel, progress=progress
+                )
 
-def _store(url: str) -> tuple[Any, str]:
-    try:
-        return open_store(url)
-    except PackageMissing as error:
-        raise ToolError(Code.PACKAGE_MISSING, str(error), error.install) from None
+    async def chunks() -> AsyncIterator[bytes]:
+        for piece in outgoing.pieces():
+            yield bytes(piece)
+            progress(len(piece))
 
+    if scheme in WEB:
+        from sealroom_agents.owner import web
 
-def _chunks(stream: Any, url: str) -> Iterator[bytes]:
-    with _store_errors(url):
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
-
-
-@contextmanager
-def _store_errors(url: str) -> Iterator[None]:
-    """What a store raises, as ours: it may name a path or a bucket, never a secret."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ToolError(Code.REMOTE_MISSING, f"{shown(url)} is not there") from None
-    except PermissionError:
-        raise _refused(url) from None
-    except OSError as error:
-        raise ToolError(
-            Code.REMOTE_UNREACHABLE, f"{shown(url)}: {error.strerror or type(error).__name__}"
-        ) from None
-    except foreign_errors() as error:
-        raise ToolError(
-            Code.REMOTE_UNREACHABLE,
-            f"{shown(url)}: {type(error).__name__}",
-            "check the store's endpoint and credentials",
-        ) from None
-
-
-def _refused(url: str) -> ToolError:
-    return ToolError(Code.REMOTE_REFUSED, f"{shown(url)} is not ours to use", "check the store's credentials")
+        await web.put(url, chunks, outgoing.size, patience)
+    elif scheme == "file":
+        await places.write_file(Path(open_store(url)[1]), place, chunks, overwrite=overwrite)
+    else:
+        store, path = open_store(url)
+        await places.write_memory(store, path, place, chunks, overwrite=overwrite)
+    return 0
