@@ -24,7 +24,7 @@ SLOWEST_BYTES_A_S = 16 * 1024
 """How fast a body must at least be taken: a call may last as long as that."""
 
 
-class Answered(ToolError):
+class S3Refusal(ToolError):
     """S3 refuses; `word` is its own code, and `status` the one of HTTP."""
 
     word = ""
@@ -45,7 +45,7 @@ class Bucket:
     ) -> dict[str, Any]:
         """One call of S3's interface, tried again while the store is busy.
 
-        Raises `Answered`, and `Transient` `remote-unreachable`."""
+        Raises `S3Refusal`, and `Transient` `remote-unreachable`."""
         return await self.patience.with_tries(lambda: self.once(method, body=body, **options))
 
     async def once(
@@ -106,7 +106,7 @@ class S3File:
         first = bytearray()
         try:
             stop = await self._take(0, FIRST_BYTES, first)
-        except Answered as error:
+        except S3Refusal as error:
             if error.status == 416:
                 raise refused(self._bucket.place, "is empty") from None
             raise
@@ -118,7 +118,7 @@ class S3File:
         try:
             if await self._take(start, stop, sink) != stop:
                 raise refused(self._bucket.place, "answers with another range than was asked for")
-        except Answered as error:
+        except S3Refusal as error:
             if error.status in (404, 412, 416):
                 raise changed(self._bucket.place) from None
             raise
@@ -193,11 +193,11 @@ async def reading(url: str, place: str, patience: Patience, parallel: int) -> As
 
 def _refusal(place: str, status: int, word: str) -> ToolError:
     if status == 404:
-        error = Answered(Code.REMOTE_MISSING, f"{place} is not there", "check bucket, key and endpoint")
+        error = S3Refusal(Code.REMOTE_MISSING, f"{place} is not there", "check bucket, key and endpoint")
     elif status in (401, 403):
-        error = Answered(Code.REMOTE_REFUSED, f"{place} is not ours to use", "check the store's credentials")
+        error = S3Refusal(Code.REMOTE_REFUSED, f"{place} is not ours to use", "check the store's credentials")
     else:
         shown = word if word.isalnum() and len(word) < 60 else str(status)
-        error = Answered(Code.REMOTE_REFUSED, f"{place} refuses: {shown}", "check bucket, key and endpoint")
+        error = S3Refusal(Code.REMOTE_REFUSED, f"{place} refuses: {shown}", "check bucket, key and endpoint")
     error.word, error.status = word, status
     return error

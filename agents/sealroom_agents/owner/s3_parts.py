@@ -22,7 +22,7 @@ from sealroom_agents.owner.notes import Answers, Notes, Upload
 from sealroom_agents.owner.outgoing import Outgoing
 from sealroom_agents.owner.pace import Transient
 from sealroom_agents.owner.places import Exists, exists
-from sealroom_agents.owner.s3 import Answered, Bucket
+from sealroom_agents.owner.s3 import Bucket, S3Refusal
 
 MIN_PART_BYTES = 16 * 1024 * 1024
 """Our smallest part. S3 takes 5 MiB to 5 GiB, and R2 wants all but the last equal."""
@@ -76,13 +76,13 @@ async def send(
 
 def _is_final(error: BaseException) -> bool:
     """Whether another run could not go on either: the file is broken, or something lies there."""
-    return isinstance(error, SealroomError) and not isinstance(error, Transient | Answered)
+    return isinstance(error, SealroomError) and not isinstance(error, Transient | S3Refusal)
 
 
 async def _is_there(bucket: Bucket) -> bool:
     try:
         await bucket.call("head_object")
-    except Answered as error:
+    except S3Refusal as error:
         if error.status == 404:
             return False
         # Whoever may only write is not told. The condition at the end decides.
@@ -107,7 +107,7 @@ async def _conditional(bucket: Bucket, method: str, overwrite: bool, **options: 
         try:
             await bucket.call(method, IfNoneMatch="*", **options)
             return
-        except Answered as error:
+        except S3Refusal as error:
             if error.status == 412:
                 raise exists(bucket.place) from None
             if error.status != 501 and error.word not in ("NotImplemented", "InvalidArgument"):
@@ -123,12 +123,12 @@ async def _resumed(bucket: Bucket, outgoing: Outgoing, notes: Notes, size: int) 
     upload, noted = found
     if upload.file != outgoing.identity.hex() or upload.part_size != size:
         # Of another file that lay here, or of another version of this program: of no use, and ours.
-        with suppress(Answered):
+        with suppress(S3Refusal):
             await _Pending(bucket, upload, {}).abort()
         return None
     try:
         listed = await _listed(bucket, upload)
-    except Answered as error:
+    except S3Refusal as error:
         if error.status == 404:
             return None  # it was completed, or given up; or the store forgot it
         raise
@@ -206,7 +206,7 @@ class _Pending:
         options = {"UploadId": self.upload.id, "MultipartUpload": {"Parts": parts}}
         try:
             await _conditional(self._bucket, "complete_multipart_upload", overwrite, **options)
-        except (Answered, Exists):
+        except (S3Refusal, Exists):
             # The answer to our own completing may have been lost, and the second one is no.
             if not await self._stands():
                 raise
@@ -227,6 +227,6 @@ class _Pending:
         """Have the store forget it. One that it doesn't know is none to forget."""
         try:
             await self._bucket.call("abort_multipart_upload", UploadId=self.upload.id)
-        except Answered as error:
+        except S3Refusal as error:
             if error.status != 404:
                 raise
