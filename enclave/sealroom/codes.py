@@ -908,6 +908,9 @@ class Code(StrEnum):
     NOT_ARROW = _command("not-arrow", "The input cannot be read as Arrow IPC.")
     NOT_CSV = _command("not-csv", "The input is no strict CSV: the message names the line.")
     CSV_DOES_NOT_FIT = _command("csv-does-not-fit", "A cell of the CSV does not have its column's type.")
+    COMPRESSED_DAMAGED = _command(
+        "compressed-damaged", "A compressed input is cut off or damaged, or has something behind its end."
+    )
     PREPARE_MALFORMED = _command(
         "prepare-malformed",
         "The file that declares how an input is prepared has a word that cannot stand there.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
+from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options, require_csv
 from sealroom_agents.cli.options import FILE_OR_FOLDER, json_option
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
 from sealroom_agents.cli.terminal import Red, coloured, plural, progress, size, table
@@ -71,6 +71,8 @@ def profile(
     - is standard input: a Parquet file, an Arrow stream or, with --as csv, a CSV.
 
     The input is read once, in batches, and nothing is written. Without --study, all cells of a CSV are text.
+    How a CSV is encoded and what stands between its cells is told; how its numbers, dates and missing values
+    are written is yours to say.
 
     \b
     Exit status: 0 if it could be sealed for the study, 1 if not. Values beyond bounds are no reason.
@@ -79,7 +81,7 @@ def profile(
     Example:
       sealroom profile cohort-A.parquet
       sealroom profile cohort-A.parquet --study study.json --owner hospital-A
-      sealroom profile export.csv --study app-compose.json --name cohort-A --delimiter ';' --json
+      sealroom profile export.csv.gz --study app-compose.json --name cohort-A --decimal , --missing NA --json
     """
     from sealroom_agents.owner import source as sources
     from sealroom_agents.owner.looking import look_through
@@ -90,16 +92,16 @@ def profile(
     if study is not None:
         if source == DASH and name is None:
             raise click.UsageError("- with --study needs --name NAME, which dataset of the study it is")
-        dataset = name if name is not None else source.stem
+        dataset = name if name is not None else sources.name_of(source)
         needs = needs_of(_recipe_in(study), owner=owner, name=dataset)
     elif owner is not None or name is not None:
         raise click.UsageError("--owner and --name say which dataset of a study it is: pass --study")
     if needs is not None and person not in (None, needs.unit):
         raise click.UsageError(f"--person: the recipe names the person by {needs.unit}")
     columns = () if needs is None else needs.columns
-    found = sources.look(
-        taken(source, given_kind()), kind=given_kind(), declared=columns, dialect=given_dialect()
-    )
+    kind = given_kind()
+    found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
+    require_csv(found)
     if person is not None and person not in dict(found.columns or ()):
         raise click.UsageError(f"--person: {found.called} has no column {person}")
     with progress(f"reading {found.called.name}", found.size) as bar:
@@ -140,6 +142,8 @@ def _tell(source: Source, needs: Needs | None, looked: Looked) -> None:
     lines = [("file", f"{source.called}  {source.kind}, {size(source.size)}"), ("rows", f"{looked.rows:,}")]
     if looked.people is not None:
         lines.append(("people", _people(looked.people)))
+    if source.form is not None:
+        lines.insert(1, ("read as", source.form.words()))
     if needs is not None:
         of = f", as {needs.dataset}" if needs.dataset else ""
         lines.insert(1, ("study", f"{needs.study}: its table {needs.table}{of}"))
@@ -187,6 +191,7 @@ def _facts(source: Source, needs: Needs | None, looked: Looked) -> dict[str, Any
         "file": str(source.called),
         "kind": source.kind,
         "size": source.size,
+        "readAs": None if source.form is None else source.form.json(),
         "rows": looked.rows,
         "study": None if needs is None else needs.study,
         "table": None if needs is None else needs.table,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sealroom_agents.cli.binding import announce, check_columns, dataset_in, read_card, wrap_context
-from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options
+from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options, require_csv
 from sealroom_agents.cli.key_options import parties, recipient_options
 from sealroom_agents.cli.options import (
     FILE,
@@ -137,8 +137,9 @@ def seal(
     the folder where the command runs. An Arrow stream marks its end; of a CSV, compare the rows.
 
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
-    column. Before you are asked, rows and each column's nulls, smallest and largest value are shown, read
-    back from what will be sealed.
+    column. It may be compressed by gzip or zstd; how its numbers, dates and missing values are written is
+    yours to say, as --decimal , --dates %d.%m.%Y for a German export. Before you are asked, rows and each
+    column's nulls, smallest and largest value are shown, read back from what will be sealed.
 
     Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
     it) and a registration (it goes on chain). The key is never written where the sealed file lies, not even
@@ -171,7 +172,7 @@ def seal(
     keepers = parties()
     if len(keepers) == 1:
         warn(ONE_RECIPIENT)
-    dataset = name if name is not None else source.stem
+    dataset = name if name is not None else sources.name_of(source)
     outputs = outputs_of(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
     card = None if owner is None else read_card(study)
     if card is not None and owner is not None:
@@ -204,6 +205,8 @@ def seal(
     columns = None if declared is None else declared.columns
     kind = kind or given_kind()
     found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
+    if not registers:
+        require_csv(found)
     if declared is not None and declared.schema is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: it does not read it")
     elif declared is not None and declared.schema is None and found.entries is None:

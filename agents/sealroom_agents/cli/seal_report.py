@@ -38,6 +38,8 @@ def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     ]
     if job.context is None:
         lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))
+    if source.form is not None:
+        lines.append(("read as", source.form.words()))
     if source.remade is not None:
         lines.append(("sealed as", source.remade))
     if source.columns is None:
@@ -91,6 +93,7 @@ def report(
             "recipients": [party.name for party in job.parties],
             "registration": str(outputs.registration),
             "signer": None if signer is None else signer.address,
+            "readAs": None if job.source.form is None else job.source.form.json(),
             "sealedAs": job.source.remade,
             "approval": None if heard.approval is None else heard.approval.facts(),
             "asked": None if heard.asked is None else heard.asked.json(),

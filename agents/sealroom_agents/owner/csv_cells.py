@@ -2,8 +2,8 @@
 """Cells of a CSV as values of the declared type, exactly or not at all.
 
 What would be another value when it is read back is refused: a number with a leading zero or a plus, a sum
-with separators of thousands, a number that no float64 or int64 holds, a word that means "missing" only to
-some. An empty cell is null; in a column of text it is the empty text.
+with separators that were not named, a number that no float64 or int64 holds, a word that means "missing" only
+to some. An empty cell is null; in a column of text it is the empty text.
 """
 
 from __future__ import annotations
@@ -25,20 +25,16 @@ from sealroom.schema import (
     Time,
     Timestamp,
 )
+from sealroom_agents.owner.csv_dialect import MISSING_WORDS, Dialect
+from sealroom_agents.owner.csv_writing import Writing, writings_of
 
 SHAPE_CHARACTERS = 24
+PLAIN = Dialect()
+"""Cells as they are written where nothing else is said."""
 
-_INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
-_FLOAT = r"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_DECIMAL = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
-_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
-_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NON_ZERO = r"^-?[0.]*[1-9]"
 _WHOLE = r"^-?[0-9]{4,}$"
 """Whole numbers that a real number may round."""
-_PLACES = {"ms": 3, "us": 6, "ns": 9}
-"""Digits of a second, by unit."""
 
 
 @dataclass
@@ -49,59 +45,87 @@ class CellError(Exception):
     """Its place in the column it was given in."""
     reason: str
     """What is wrong, without what the cell holds."""
+    hint: str | None = None
+    """What to do, where that is known better than by the type."""
 
 
-def convert(text: Any, kind: ColumnType) -> Any:
-    """A column of strings as a column of `kind`. Raises `CellError` for the first cell that does not fit."""
+def convert(text: Any, kind: ColumnType, dialect: Dialect = PLAIN) -> Any:
+    """A column of strings as a column of `kind`. Raises `CellError` for the first cell that does not fit.
+
+    A null is a missing value; in columns that are no text so are the empty cell and the words for one.
+    """
+    import pyarrow
+    import pyarrow.compute as pc
+
+    if isinstance(kind, String | Category):
+        return _text(text, kind, dialect)
+    filled = pc.if_else(pc.equal(text, ""), None, text)
+    if dialect.missing:
+        filled = pc.if_else(pc.is_in(filled, pyarrow.array(dialect.missing, pyarrow.string())), None, filled)
+    _check_nulls(filled, kind)
+    if isinstance(kind, Bool):
+        values = pc.if_else(
+            pc.is_in(filled, pyarrow.array(dialect.true)),
+            True,
+            pc.if_else(pc.is_in(filled, pyarrow.array(dialect.false)), False, None),
+        )
+        fits = values.null_count == filled.null_count
+    else:
+        plain = _written(filled, writings_of(kind, dialect))
+        values = None if plain is None else _cast(plain, kind)
+        fits = values is not None and (not isinstance(kind, Real) or _is_kept(plain, values))
+    if not fits:
+        raise _first(filled, kind, dialect)
+    return values
+
+
+def _text(text: Any, kind: ColumnType, dialect: Dialect) -> Any:
+    import pyarrow.compute as pc
+
+    _check_nulls(text, kind)
+    if dialect.escapes:
+        found = pc.index(pc.match_substring(text, "\\"), True).as_py()
+        if found >= 0:
+            raise CellError(
+                found,
+                "holds a backslash, which stands for another character where a missing value is \\N",
+                "export it as CSV without escapes: COPY … WITH (FORMAT csv); in MySQL ESCAPED BY '\"'",
+            )
+    return text
+
+
+def _check_nulls(text: Any, kind: ColumnType) -> None:
+    import pyarrow.compute as pc
+
+    if text.null_count and not kind.nullable:
+        raise CellError(pc.index(pc.is_null(text), True).as_py(), "is empty, and declared without nulls")
+
+
+def _written(text: Any, writings: tuple[Writing, ...]) -> Any:
+    """The cells as Arrow reads them, if all are written in one of these ways; else None."""
+    import pyarrow.compute as pc
+
+    for writing in writings:
+        if pc.all(pc.match_substring_regex(text, f"^(?:{writing.pattern})$")).as_py() is not False:
+            return writing.plain(text)
+    return None
+
+
+def _cast(text: Any, kind: ColumnType) -> Any:
+    """Values of cells as Arrow reads them; None where one has no such value."""
     import pyarrow
     import pyarrow.compute as pc
 
     from sealroom.schema.arrow import arrow_type
 
-    if isinstance(kind, String | Category):
-        return text
-    filled = pc.if_else(pc.equal(text, ""), None, text)
-    if filled.null_count and not kind.nullable:
-        raise CellError(pc.index(pc.is_null(filled), True).as_py(), "is empty, and declared without nulls")
-    if isinstance(kind, Bool):
-        values = pc.if_else(
-            pc.is_in(filled, pyarrow.array(_TRUE)),
-            True,
-            pc.if_else(pc.is_in(filled, pyarrow.array(_FALSE)), False, None),
-        )
-        fits = values.null_count == filled.null_count
-    else:
-        pattern = _pattern(kind)
-        fits = pattern is not None and pc.all(pc.match_substring_regex(filled, pattern)).as_py() is not False
-        try:
-            values = pc.cast(filled, arrow_type(kind)) if fits else None
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
-            fits, values = False, None
-        if fits and isinstance(kind, Real):
-            fits = _is_kept(filled, values)
-    if not fits:
-        raise _first(filled, kind)
-    return values
-
-
-def _pattern(kind: ColumnType) -> str | None:
-    """What a cell looks like; `None` for a type that no cell can hold."""
-    match kind:
-        case Integer():
-            return _INTEGER
-        case Real():
-            return _FLOAT
-        case Decimal():
-            return _DECIMAL
-        case Date():
-            return f"^{_DATE}$"
-        case Time(unit=unit):
-            return f"^{_CLOCK}(?:\\.[0-9]{{1,{_PLACES[unit]}}})?$"
-        case Timestamp(unit=unit, zone=zone):
-            end = "Z" if zone else ""
-            return f"^{_DATE}[ T]{_CLOCK}(?:\\.[0-9]{{1,{_PLACES[unit]}}})?{end}$"
-        case _:
-            return None
+    wanted = arrow_type(kind)
+    try:
+        if isinstance(kind, Time):  # Arrow reads instants, and no times of a day
+            instants = pc.binary_join_element_wise("1970-01-01", text, " ")
+            return pc.cast(pc.cast(instants, pyarrow.timestamp(kind.unit)), wanted)
+        return pc.cast(text, wanted)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
+        return None
 
 
 def _is_kept(text: Any, values: Any) -> bool:
@@ -120,41 +144,37 @@ def _is_kept(text: Any, values: Any) -> bool:
     return all(int(each) == value for each, value in pairs if each is not None)
 
 
-def _first(text: Any, kind: ColumnType) -> CellError:
+def _first(text: Any, kind: ColumnType, dialect: Dialect) -> CellError:
     """The first cell that does not fit, found one by one."""
     for index, cell in enumerate(text.to_pylist()):
-        if cell is not None and (reason := fault(cell, kind)) is not None:
-            return CellError(index, reason)
+        if cell is not None and (reason := fault(cell, kind, dialect)) is not None:
+            return CellError(index, reason, _advice(cell, kind, dialect))
     return CellError(0, f"is no {kind.name}")
 
 
-def fault(cell: str, kind: ColumnType) -> str | None:
+def fault(cell: str, kind: ColumnType, dialect: Dialect = PLAIN) -> str | None:
     """Why a cell is no value of `kind`; None when it is. What it holds is told by its shape alone."""
     import pyarrow
 
-    from sealroom.schema.arrow import arrow_type
-
     if isinstance(kind, Bool):
-        return None if cell in _TRUE + _FALSE else f"{shape(cell)} is no bool"
-    pattern = _pattern(kind)
-    if pattern is None:
+        return None if cell in dialect.true + dialect.false else f"{shape(cell)} is no bool"
+    writings = writings_of(kind, dialect)
+    if not writings:
         return f"no cell of a CSV holds a {kind.name}"
-    if not re.match(pattern, cell):
+    plain = _written(pyarrow.array([cell]), writings)
+    if plain is None:
         return f"{shape(cell)} is no {kind.name}"
-    try:
-        value = pyarrow.array([cell]).cast(arrow_type(kind))
-    except pyarrow.ArrowNotImplementedError:
-        return f"no cell of a CSV holds a {kind.name}"
-    except pyarrow.ArrowInvalid:
+    value = _cast(plain, kind)
+    if value is None:
         if isinstance(kind, Date | Time | Timestamp):
             return f"there is no such {kind.name}"
         return f"the number has more digits than {_article(kind)} holds"
     if not isinstance(kind, Real):
         return None
-    number = value.cast(pyarrow.float64())[0].as_py()
-    if math.isinf(number) or (number == 0 and re.match(_NON_ZERO, cell)):
+    number, said = value.cast(pyarrow.float64())[0].as_py(), plain[0].as_py()
+    if math.isinf(number) or (number == 0 and re.match(_NON_ZERO, said)):
         return f"the number is larger or smaller than {_article(kind)} holds"
-    if re.match(_WHOLE, cell) and int(cell) != number:
+    if re.match(_WHOLE, said) and int(said) != number:
         return f"the whole number has more digits than {_article(kind)} holds"
     return None
 
@@ -177,24 +197,58 @@ def _stand_in(character: str) -> str:
     return character if character.isascii() and character.isprintable() else "?"
 
 
-def hint(kind: ColumnType) -> str:
+_NUMBER = Integer | Real | Decimal
+_ADVICE: tuple[tuple[type | Any, str, str], ...] = (
+    (Integer | Decimal, r"-?[0-9][.,]?[0-9]*[eE][+-]?[0-9]+",
+     "a spreadsheet rounded it, and its digits are lost: format the column as a number, or an id as text, "
+     "and export it again"),
+    (_NUMBER, r"-?[0-9][0-9., '\u00a0\u2009\u202f\u2019]*",
+     "is it a decimal comma, or a separator of thousands? say so: --decimal ',', --thousands"),
+    (Date | Timestamp, r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{2,4}(?:[ T].*)?",
+     "write 2026-01-31, or say in which order it is: --dates %d.%m.%Y"),
+    (Bool, r"\w{1,12}", "write true or false, or say which words mean that: --booleans t/f"),
+)  # fmt: skip
+"""What to do about cells of a shape that programs write, by type."""
+
+
+def _advice(cell: str, kind: ColumnType, dialect: Dialect) -> str | None:
+    if cell != cell.strip():
+        return "remove the spaces around it"
+    if cell in MISSING_WORDS:
+        return "does the word mean that there is no value? say so: --missing WORD"
+    if isinstance(kind, _NUMBER) and (dialect.decimal != "." or dialect.thousands):
+        return None
+    if isinstance(kind, Bool) and dialect.booleans:
+        return None
+    fitting = (hint for types, form, hint in _ADVICE if isinstance(kind, types) and re.fullmatch(form, cell))
+    return next(fitting, None)
+
+
+def hint(kind: ColumnType, dialect: Dialect = PLAIN) -> str:
     """What a cell of `kind` looks like."""
     null = "; an empty cell is null" if kind.nullable else ""
+    point = "a point" if dialect.decimal == "." else "a decimal comma"
+    groups = "no separators of thousands"
+    if dialect.thousands is not None:
+        groups = f"groups of three digits, all or none, apart by {dialect.thousands}"
+    day = "2026-01-31" if dialect.dates is None else dialect.dates
     match kind:
         case Integer():
-            said = "digits alone, no plus, no leading zero (an id such as 007 is text: declare it so)"
+            said = (
+                f"digits alone, no plus, no leading zero (an id such as 007 is text: declare it so); {groups}"
+            )
         case Real():
-            said = "a point, no separators of thousands, no inf or NaN"
+            said = f"{point}, {groups}, no inf or NaN"
         case Decimal(scale=scale):
-            said = f"digits, and at most {scale} behind the point; no separators of thousands"
+            said = f"digits, and at most {scale} behind {point}; {groups}"
         case Bool():
-            said = "write true or false"
+            said = f"write {dialect.true[0]} or {dialect.false[0]}"
         case Date():
-            said = "write 2026-01-31"
+            said = f"write {day}"
         case Time():
             said = "write 23:59:59, with the digits of a second that are declared"
         case Timestamp(zone=zone):
-            said = f"write 2026-01-31T23:59:59{'Z' if zone else ''}"
+            said = f"write {day}T23:59:59{'Z' if zone else ''}"
         case String() | Category():
             return "text in UTF-8"
         case _:

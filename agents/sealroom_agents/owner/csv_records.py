@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The records of a CSV, read strictly: whatever a lenient reader would skip, join or drop is refused.
 
-RFC 4180 with one line ending throughout, in UTF-8, a byte order mark at the start allowed. Python's own
-parser finds the records here, and Arrow's finds them again when the table is made: their counts must agree.
+RFC 4180 with one line ending throughout. Python's own parser finds the records here, and Arrow's finds them
+again when the table is made: their counts must agree. Where no line holds a quote each is a record, and what
+is left to count is line ends.
 
 No message repeats what a cell holds: a terminal's log is no place for data (OP-04).
 """
@@ -10,22 +11,23 @@ No message repeats what a cell holds: a terminal's log is no place for data (OP-
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.csv_bytes import UndecodableError
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line; a cell may be as long."""
-
-_BLOCK_BYTES = 1024 * 1024
+QUOTE_HINT = "quote a cell that holds the delimiter; another delimiter: --delimiter ';'"
 _BOM = "\ufeff"
+_LIKELY = ("windows-1252", "windows-1250")
+"""Encodings that a hint names, for bytes that are no UTF-8 and are text in it."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,43 @@ class Record:
     """What stands between its delimiters, without quotes."""
 
 
-class Records:
-    """The records of an open CSV, the heading first; `name` is for messages.
+@dataclass(frozen=True)
+class Chunk:
+    """Some records, one behind the other, as they stand in the file, in UTF-8."""
 
-    Raises `ToolError`: `not-csv` for a first line that is no text in UTF-8, else `csv-does-not-fit`, with the
-    line.
+    line: int
+    """The line in which the first begins, from 1."""
+    rows: int
+    """How many there are."""
+    data: bytes
+    """Their bytes."""
+    quoted: bool
+    """Whether there may be quotes in them."""
+
+
+class Records:
+    """The records of an open CSV in UTF-8, the heading first; `name` is for messages.
+
+    `line` is the number of its first line; `width` is how many cells each has, where the heading is not among
+    them; `encoding` is what the file is written in. Raises `ToolError`: `not-csv`
+    for a first line that is no text, else `csv-does-not-fit`, with the line.
     """
 
-    def __init__(self, stream: BinaryIO, *, name: str, delimiter: str) -> None:
+    def __init__(
+        self,
+        stream: io.BufferedReader[Any],
+        *,
+        name: str,
+        delimiter: str,
+        line: int = 1,
+        width: int = 0,
+        encoding: str = "utf-8",
+    ) -> None:
         self._stream, self._name, self._delimiter = stream, name, delimiter
-        self._lines = _Lines(stream, name)
+        self._lines = _Lines(stream, name, line, encoding)
         self._reader = csv.reader(self._lines, delimiter=delimiter, strict=True)
         self._well_formed = _well_formed(delimiter)
-        self._width = 0
+        self._width = width
         self._parse_until = 0
 
     def __iter__(self) -> Iterator[Record]:
@@ -59,17 +85,38 @@ class Records:
 
     def next(self) -> Record | None:
         """The next record, with as many cells as the heading; None at the end."""
+        with _cells_of(MAX_LINE_BYTES):
+            return self._next()
+
+    def chunk(self, size: int) -> Chunk | None:
+        """The next records, until they have `size` bytes or more; None at the end."""
+        line, rows, held, quoted = self._lines.number + 1, 0, 0, False
+        parts: list[bytes] = []
+        with _cells_of(MAX_LINE_BYTES):
+            while held < size:
+                block, count = self._plain()
+                if not count:
+                    if self._next() is None:
+                        break
+                    block, count = self._lines.record, 1
+                    quoted = quoted or b'"' in block
+                parts.append(block)
+                rows += count
+                held += len(block)
+        return Chunk(line, rows, b"".join(parts), quoted) if rows else None
+
+    def _next(self) -> Record | None:
         lines = self._lines
         lines.begin()
         try:
-            with _cells_of(MAX_LINE_BYTES):
-                cells = next(self._reader, None)
+            cells = next(self._reader, None)
         except csv.Error:
             raise lines.broken() from None
         if cells is None:
+            lines.check_end()
             return None
-        lines.finish(blank=not cells)
-        raw = lines.raw
+        lines.finish(blank=not cells, empty=len(cells) > 1 and not any(cells))
+        raw = lines.text
         if ('"' in raw or "\r" in raw) and not self._well_formed.fullmatch(raw):
             raise lines.broken()
         self._width = self._width or len(cells)
@@ -78,87 +125,91 @@ class Records:
             raise ToolError(
                 Code.CSV_DOES_NOT_FIT,
                 f"{self._name} line {lines.first}: {found}, where the heading names {self._width} columns",
-                "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
+                QUOTE_HINT,
             )
         return Record(lines.first, cells)
 
-    def skip_plain(self) -> int:
-        """Count and skip the records of a block in which every line is one, since it holds no quote.
+    def _plain(self) -> tuple[bytes, int]:
+        """A block in which every line is a record, since it holds no quote, and how many there are.
 
-        0 where the parser is needed: at quotes, at the end, and wherever something
-        does not fit, so that it says what.
+        0 where the parser is needed: at quotes, at the end, and wherever something does not fit, so that it
+        says what. That each line has as many cells as the heading is seen of all lines together, and of
+        each by Arrow.
         """
-        start = self._stream.tell()
-        if self._width < 2 or start < self._parse_until:
-            return 0
-        block = self._stream.read(_BLOCK_BYTES)
+        lines = self._lines
+        if self._width < 2 or lines.done < self._parse_until:
+            return b"", 0
+        try:
+            block = self._stream.peek(1)
+        except UndecodableError:
+            return b"", 0
         block = block[: block.rfind(b"\n") + 1]
-        count = self._lines.count_plain(block, delimiter=self._delimiter.encode(), width=self._width)
-        if count == 0:
-            self._parse_until = start + len(block)
-        self._stream.seek(start + len(block) if count else start)
-        return count
-
-
-def count_rows(path: Path, *, delimiter: str, advance: Callable[[int], None] | None = None) -> int:
-    """Rows below the heading. `advance` is told the bytes read so far. Raises as `Records`."""
-    with path.open("rb") as stream:
-        records = Records(stream, name=str(path), delimiter=delimiter)
-        rows = 0 if records.next() is not None else -1
-        while (count := records.skip_plain()) or records.next() is not None:
-            rows += count or 1
-            if advance is not None:
-                advance(stream.tell())
-    return rows
-
-
-def line_of(path: Path, row: int, *, delimiter: str) -> int:
-    """The line in which a row, counted from 0, begins."""
-    with path.open("rb") as stream:
-        records = Records(stream, name=str(path), delimiter=delimiter)
-        return next((record.line for record in islice(records, row + 1, None)), 0)
+        count = lines.count_plain(block, delimiter=self._delimiter.encode(), width=self._width)
+        if count:
+            self._stream.read(len(block))
+        else:
+            self._parse_until = lines.done + max(len(block), 1)
+        return block, count
 
 
 class _Lines:
     """The lines of a file for the parser, and where the record that it is at begins."""
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._stream, self._name = stream, name
+    def __init__(self, stream: io.BufferedReader[Any], name: str, line: int, encoding: str) -> None:
+        self._stream, self._name, self._encoding = stream, name, encoding
         self._ending: str | None = None
-        self._number = 0
+        self._first = self.first = line
+        """The line in which the record begins."""
+        self.number = line - 1
+        """The line that was read last."""
+        self.done = 0
+        """Bytes that were read."""
         self._ended = False
         self._of_record: list[str] = []
-        self.first = 1
-        """The line in which the record begins."""
+        self._raw: list[bytes] = []
+        self._empty_from = 0
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        raw = self._stream.readline(MAX_LINE_BYTES + 1)
+        try:
+            raw = self._stream.readline(MAX_LINE_BYTES + 1)
+        except UndecodableError:
+            self.number += 1
+            raise self._undecodable(b"") from None
         if not raw:
             self._ended = True
             raise StopIteration
-        self._number += 1
+        self.number += 1
+        self.done += len(raw)
         if len(raw) > MAX_LINE_BYTES:
             raise self._refused("is longer than 8 MiB", "is it a CSV, with a line for each row?")
-        line = self._decoded(raw)
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError:
+            raise self._undecodable(raw) from None
         if "\0" in line:
-            raise self._refused("holds a NUL byte", "write it again as text in UTF-8")
+            raise self._refused(
+                "holds a NUL byte", "write it again as text in UTF-8; of UTF-16: --encoding utf-16-le"
+            )
         if line.startswith(_BOM):
             raise self._refused(
                 "begins with a byte order mark", "were files joined? keep the first mark only"
             )
         self._of_record.append(line)
+        self._raw.append(raw)
         return line
 
     def begin(self) -> None:
         """The next record starts here."""
         self._of_record.clear()
-        self.first = self._number + 1
+        self._raw.clear()
+        self.first = self.number + 1
 
-    def finish(self, *, blank: bool) -> None:
-        """A record ended with the last line. Refuses a blank one, and a line ending unlike those before."""
+    def finish(self, *, blank: bool, empty: bool) -> None:
+        """A record ended with the last line. Refuses a blank one, and a line ending unlike those before.
+        `empty` says that none of its cells holds anything."""
         line = self._of_record[-1]
         if blank:
             raise self._refused("is blank", 'remove it; a missing text in the only column is written as ""')
@@ -166,63 +217,102 @@ class _Lines:
         if ending is not None and self._ending is not None and ending != self._ending:
             raise self._refused("ends otherwise than those before", "use one line ending, LF or CR LF")
         self._ending = ending or self._ending
+        self._empty_from = (self._empty_from or self.first) if empty and '"' not in line else 0
+
+    def check_end(self) -> None:
+        """Refuses records at the end that hold nothing, as spreadsheets leave them."""
+        if self._empty_from:
+            upto = f" to {self.number}" if self.number > self._empty_from else ""
+            raise ToolError(
+                Code.CSV_DOES_NOT_FIT,
+                f"{self._name} line {self._empty_from}{upto}: the table ends with rows that hold nothing",
+                "a spreadsheet leaves such rows: delete them, and export it again",
+            )
 
     def count_plain(self, block: bytes, *, delimiter: bytes, width: int) -> int:
-        """Lines of a block that is to be skipped; 0 unless each is one record of `width` cells as it is."""
+        """Lines of a block that is to be skipped; 0 unless each is one record as it is, as far as can be seen
+        without looking at each."""
         ending = (self._ending or "").encode()
-        lines = block.split(b"\n")[:-1]
+        count = block.count(b"\n")
         plain = (
             bool(ending)
-            and not any(odd in block for odd in (b'"', b"\0", _BOM.encode()))
-            and block.count(b"\r") == block.count(b"\r\n") == (len(lines) if ending == b"\r\n" else 0)
-            and all(line.count(delimiter) == width - 1 for line in lines)
+            and count > 0
+            and not any(odd in block for odd in (b'"', b"\0", _BOM.encode(), b"\n\n", b"\n\r"))
+            and not block.startswith((b"\n", b"\r"))
+            and block.count(b"\r") == block.count(b"\r\n") == (count if ending == b"\r\n" else 0)
+            and block.count(delimiter) == count * (width - 1)
         )
-        if not plain:
+        hollow = delimiter * (width - 1) + ending
+        if not plain or block == hollow or block.endswith(b"\n" + hollow):
             return 0
-        try:
-            block.decode("utf-8")
-        except UnicodeDecodeError:
-            return 0
-        self._number += len(lines)
-        return len(lines)
+        if not block.isascii():
+            try:
+                block.decode("utf-8")
+            except UnicodeDecodeError:
+                return 0
+        self.number += count
+        self.done += len(block)
+        self._empty_from = 0
+        return count
 
     @property
-    def raw(self) -> str:
-        """The record as it stands in the file, without its line ending."""
+    def record(self) -> bytes:
+        """The record as it stands in the file."""
+        return b"".join(self._raw)
+
+    @property
+    def text(self) -> str:
+        """The record without its line ending."""
         text = "".join(self._of_record)
         return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
     def broken(self) -> ToolError:
         """Why the parser did not take this record."""
+        escaped = '\\"' in self.text
+        doubled = 'a quote that belongs to a cell is doubled, and the cell quoted: "5"" pipe"'
+        if escaped:
+            doubled += "; were quotes written with a backslash, as MySQL does? export with ESCAPED BY '\"'"
         if self._ended:
             return ToolError(
                 Code.CSV_DOES_NOT_FIT,
                 f"{self._name} line {self.first}: a quote is opened and not closed before the file ends",
-                'close it; a quote that belongs to a cell is doubled, and the cell quoted: "5"" pipe"',
+                f"close it; {doubled}",
             )
-        if '"' not in self.raw:
+        if '"' not in self.text:
             return self._refused("holds a carriage return inside a row", "end lines with LF or CR LF")
-        upto = f" to {self._number}" if self._number > self.first else ""
+        upto = f" to {self.number}" if self.number > self.first else ""
         return ToolError(
             Code.CSV_DOES_NOT_FIT,
             f"{self._name} line {self.first}{upto}: a quote stands inside a cell",
-            'is one not closed? one that belongs to a cell is doubled, and the cell quoted: "5"" pipe"',
+            f"is one not closed? {doubled}",
         )
 
-    def _decoded(self, raw: bytes) -> str:
-        try:
-            return raw.decode("utf-8-sig" if self._number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            if self._number == 1:
-                raise ToolError(
-                    Code.NOT_CSV,
-                    f"the first line of {self._name} does not name columns in UTF-8",
-                    "write it as UTF-8; another delimiter: --delimiter ';'",
-                ) from None
-            raise self._refused("is not UTF-8", "write it again as UTF-8") from None
+    def _undecodable(self, raw: bytes) -> ToolError:
+        if self._encoding != "utf-8":
+            hint = f"it is not in {self._encoding} throughout: name another with --encoding"
+        else:
+            named = next((name for name in _LIKELY if _decodes(raw, name)), None)
+            hint = "write it again as UTF-8"
+            hint += f", or say what it is in: --encoding {named}" if named else "; is it text at all?"
+        if self.number == self._first:
+            return ToolError(
+                Code.NOT_CSV,
+                f"the first line of {self._name} does not name columns in {self._encoding.upper()}",
+                hint,
+            )
+        return self._refused(f"is not {self._encoding.upper()}", hint)
 
     def _refused(self, what: str, hint: str) -> ToolError:
-        return ToolError(Code.CSV_DOES_NOT_FIT, f"{self._name} line {self._number} {what}", hint)
+        return ToolError(Code.CSV_DOES_NOT_FIT, f"{self._name} line {self.number} {what}", hint)
+
+
+def _decodes(raw: bytes, encoding: str) -> bool:
+    """Whether a line could be text in an encoding: no control characters, which binary files are full of."""
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\r\n" for character in text)
 
 
 def _well_formed(delimiter: str) -> re.Pattern[str]:

@@ -7,131 +7,180 @@ declared type. What a cell holds is never repeated in an error: a terminal's log
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sealroom.codes import Code
-from sealroom.schema import Column, ColumnType, String
+from sealroom.schema import Column, String
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import csv_cells
+from sealroom_agents.owner.csv_bytes import Text, text_of
 from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_records import Records, count_rows, line_of
-from sealroom_agents.owner.to_parquet import Advance, Heading, advancing, same_rows
+from sealroom_agents.owner.csv_form import Form, form_of, skip_sep
+from sealroom_agents.owner.csv_records import QUOTE_HINT, Chunk, Records
+from sealroom_agents.owner.to_parquet import Advance, same_rows
 
-BLOCK_BYTES = 8 * 1024 * 1024
-"""How much is read at once."""
+CHUNK_BYTES = 8 * 1024 * 1024
+"""How much is made a batch at once."""
 MAX_HEADING_BYTES = 128 * 1024
 """First line: room for the most columns with the longest names."""
 
 
-def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> Heading:
-    """Columns of a CSV: names from its first line, types as declared, else text. Raises `not-csv`."""
+def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> tuple[tuple[Column, ...], Form]:
+    """Columns of a CSV, names from its first line, types as declared, else text; and how it is written.
+
+    Raises `not-csv`, `compressed-damaged`.
+    """
     types = dict(declared)
-    names = _csv_names(path, dialect)
-    return Heading(tuple(Column(name, types.get(name, String())) for name in names))
+    form = form_of(path, dialect)
+    names = _names(path, form)
+    trimmed = [name.strip() for name in names] if dialect.trim_names else names
+    if trimmed != names:
+        form = replace(form, trimmed=True)
+    _check_names(path, trimmed)
+    return tuple(Column(name, types.get(name, String())) for name in trimmed), form
 
 
 def csv_batches(
-    path: Path, columns: Sequence[Column], dialect: Dialect, *, advance: Advance | None = None
+    path: Path,
+    columns: Sequence[Column],
+    dialect: Dialect,
+    form: Form,
+    *,
+    as_text: bool = False,
+    advance: Advance | None = None,
 ) -> Iterator[Any]:
-    """The rows of a CSV in record batches. `columns` are those of its heading, in its order.
+    """The rows of a CSV in record batches. `columns` are those of its heading, in its order; with `as_text`
+    no cell is converted.
 
-    UTF-8; the first line names the columns; an empty cell is null, but an empty text in a text column. Its
-    rows are counted twice, by Python's parser and by Arrow's. Raises `csv-does-not-fit`, `rows-differ`.
+    It is read once. An empty cell is null, but an empty text in a text column. Its rows are counted twice, by
+    Python's parser and by Arrow's. Raises `csv-does-not-fit`, `rows-differ`, `compressed-damaged`.
     """
     import pyarrow
-    import pyarrow.csv
 
     from sealroom.schema.arrow import arrow_schema
 
-    size = path.stat().st_size
-    # Half of the way for each reading.
-    first = None if advance is None else lambda done: advance(done // 2)
-    rows = count_rows(path, delimiter=dialect.delimiter, advance=first)
-    found = 0
-    names = [name for name, _ in columns]
-    schema = arrow_schema(columns)
-    with _arrow_file(path) as stream:
-        try:
-            # Every cell is read as text: a parser does not guess its type.
-            reader = pyarrow.csv.open_csv(
-                stream,
-                read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pyarrow.string()),
-                    include_columns=names,
-                    null_values=[],
-                    strings_can_be_null=False,
-                ),
-            )
-            second = None if advance is None else lambda done: advance((size + done) // 2)
-            converted = _converted(reader, schema, [kind for _, kind in columns], path, dialect)
-            for batch in advancing(converted, stream, second):
-                found += batch.num_rows
-                yield batch
-        except (pyarrow.ArrowException, ValueError):
-            raise ToolError(
-                Code.CSV_DOES_NOT_FIT,
-                f"a row of {path} does not have {len(names)} cells of text in UTF-8",
-                "quote a cell that holds the delimiter; another delimiter: --delimiter ';'",
-            ) from None
-    same_rows(path, records=rows, parsed=found)
-
-
-def _converted(
-    reader: Any, schema: Any, kinds: Sequence[ColumnType], path: Path, dialect: Dialect
-) -> Iterator[Any]:
-    """The batches of a CSV with each column as declared."""
-    import pyarrow
-
+    schema = arrow_schema([Column(name, String()) for name, _ in columns] if as_text else columns)
     before = 0
-    for batch in reader:
-        columns = []
-        for field, kind, text in zip(schema, kinds, batch.columns, strict=True):
-            try:
-                columns.append(csv_cells.convert(text, kind))
-            except csv_cells.CellError as error:
-                line = line_of(path, before + error.index, delimiter=dialect.delimiter)
-                where = f"{path} line {line}, column {field.name}"
-                raise ToolError(
-                    Code.CSV_DOES_NOT_FIT, f"{where}: {error.reason}", csv_cells.hint(kind)
-                ) from None
-        before += batch.num_rows
-        yield pyarrow.record_batch(columns, schema=schema)
+    with _records(path, form) as (records, text):
+        records.next()
+        while (chunk := records.chunk(CHUNK_BYTES)) is not None:
+            found = _parsed(chunk, columns, dialect, form, path)
+            same_rows(path, records=before + chunk.rows, parsed=before + found.num_rows)
+            arrays = list(found.columns) if as_text else []
+            for (name, kind), cells in zip(() if as_text else columns, found.columns, strict=not as_text):
+                try:
+                    arrays.append(csv_cells.convert(cells, kind, dialect))
+                except csv_cells.CellError as error:
+                    line = line_of_row(path, form, before + error.index)
+                    where = f"{path} line {line}, column {name}"
+                    hint = error.hint or csv_cells.hint(kind, dialect)
+                    raise ToolError(Code.CSV_DOES_NOT_FIT, f"{where}: {error.reason}", hint) from None
+            before += chunk.rows
+            yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+            if advance is not None:
+                advance(text.file.tell())
 
 
-def _arrow_file(path: Path) -> Any:
-    """A file that Arrow reads ahead in threads of its own. A file of Python's needs the interpreter for that,
-    and a process that just ends then ends by a signal; names that are no UTF-8 have no other."""
+def line_of_row(path: Path, form: Form, row: int) -> int:
+    """The line in which a row, counted from 0, begins."""
+    with _records(path, form) as (records, _):
+        records.next()
+        while (chunk := records.chunk(CHUNK_BYTES)) is not None and chunk.rows <= row:
+            row -= chunk.rows
+        if chunk is None:
+            return 0
+        within = _again(chunk, 0, form, path)
+        return next((record.line for record in islice(within, row, None)), 0)
+
+
+@contextmanager
+def _records(path: Path, form: Form) -> Iterator[tuple[Records, Text]]:
+    with text_of(path, form.coding) as text:
+        line = 1 if skip_sep(text) is None else 2
+        encoding = form.coding.encoding
+        yield (
+            Records(text.stream, name=str(path), delimiter=form.delimiter, line=line, encoding=encoding),
+            text,
+        )
+
+
+def _again(chunk: Chunk, width: int, form: Form, path: Path) -> Records:
+    """The records of a chunk, one by one."""
+    stream: io.BufferedReader[Any] = io.BufferedReader(io.BytesIO(chunk.data))
+    return Records(stream, name=str(path), delimiter=form.delimiter, line=chunk.line, width=width)
+
+
+def _parsed(chunk: Chunk, columns: Sequence[Column], dialect: Dialect, form: Form, path: Path) -> Any:
+    """The cells of a chunk, all of them text; a missing text is null."""
     import pyarrow
+    import pyarrow.csv
 
+    names = [name for name, _ in columns]
     try:
-        return pyarrow.OSFile(str(path))
-    except UnicodeEncodeError:
-        return path.open("rb")
+        # Every cell is read as text: a parser does not guess its type.
+        table = pyarrow.csv.read_csv(
+            pyarrow.BufferReader(chunk.data),
+            read_options=pyarrow.csv.ReadOptions(block_size=len(chunk.data) + 1, column_names=names),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=form.delimiter,
+                newlines_in_values=chunk.quoted,
+                quote_char='"' if chunk.quoted else False,
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pyarrow.string()),
+                null_values=list(dialect.missing),
+                strings_can_be_null=bool(dialect.missing),
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except (pyarrow.ArrowException, ValueError):
+        for _ in _again(chunk, len(names), form, path):
+            pass  # the first record that does not fit says why
+        raise ToolError(
+            Code.CSV_DOES_NOT_FIT, f"a row of {path} does not have {len(names)} cells of text", QUOTE_HINT
+        ) from None
+    (batch,) = table.combine_chunks().to_batches()
+    return batch
 
 
-def _csv_names(path: Path, dialect: Dialect) -> list[str]:
-    def refused(why: str, hint: str | None = None) -> ToolError:
-        return ToolError(Code.NOT_CSV, f"the first line of {path} {why}", hint)
-
-    with path.open("rb") as stream:
+def _names(path: Path, form: Form) -> list[str]:
+    with _records(path, form) as (records, _):
         try:
-            heading = Records(stream, name=str(path), delimiter=dialect.delimiter).next()
+            heading = records.next()
         except ToolError as error:
             if error.code == Code.NOT_CSV:
                 raise
-            said = "write it as UTF-8; another delimiter: --delimiter ';'"
-            raise refused("does not name columns in UTF-8", said) from None
-    names = [] if heading is None else heading.cells
+            hint = "write it as UTF-8; another encoding: --encoding; another delimiter: --delimiter ';'"
+            raise _refused(
+                path, f"does not name columns in {form.coding.encoding.upper()}", error.hint or hint
+            ) from None
+    return [] if heading is None else heading.cells
+
+
+def _check_names(path: Path, names: list[str]) -> None:
     if sum(map(len, names)) > MAX_HEADING_BYTES:
-        raise refused("is too long to name columns")
+        raise _refused(path, "is too long to name columns")
+    if names and names[-1] == "":
+        raise _refused(
+            path,
+            "leaves the last column without a name",
+            "is there a delimiter too many? empty columns of a spreadsheet: delete them, and export it again",
+        )
     if "" in names:
-        raise refused("leaves a column without a name", "is there a delimiter too many?")
+        raise _refused(path, "leaves a column without a name", "is there a delimiter too many?")
     if not names or len(set(names)) != len(names):
-        raise refused("does not name each column once")
+        raise _refused(path, "does not name each column once")
     if any(name != name.strip() for name in names):
-        raise refused("names a column with spaces around it", "remove them")
-    return names
+        raise _refused(
+            path, "names a column with spaces around it", "remove them, or let --trim-names take them off"
+        )
+
+
+def _refused(path: Path, why: str, hint: str | None = None) -> ToolError:
+    return ToolError(Code.NOT_CSV, f"the first line of {path} {why}", hint)

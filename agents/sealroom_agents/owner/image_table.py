@@ -174,12 +174,12 @@ def read_table(path: Path, types: Sequence[Column], dialect: Dialect) -> Any:
             return pyarrow.parquet.read_table(path)
         except (pyarrow.ArrowException, OSError, ValueError):
             raise ToolError(Code.NOT_A_TABLE, f"{path} is no Parquet file", "or name it .csv") from None
-    heading = csv_heading(path, types, dialect).columns
+    heading, form = csv_heading(path, types, dialect)
     if unknown := {each.name for each in types} - {each.name for each in heading}:
         raise ToolError(Code.IMAGE_TABLE, f"the table has no column {min(unknown)}", "see its first line")
     from sealroom.schema.arrow import arrow_schema
 
     # Arrow's own memory: its threads would need the interpreter for Python's, also when that just ends.
     made = pyarrow.BufferOutputStream()
-    write_batches(csv_batches(path, heading, dialect), arrow_schema(heading), made)
+    write_batches(csv_batches(path, heading, dialect, form), arrow_schema(heading), made)
     return pyarrow.parquet.read_table(pyarrow.BufferReader(made.getvalue()))

@@ -23,11 +23,10 @@ from sealroom.schema import (
     misfits,
 )
 from sealroom_agents.owner import csv_cells
-from sealroom_agents.owner.csv_records import line_of
 from sealroom_agents.owner.distinct import Distinct
 from sealroom_agents.owner.needs import Bounds, Needs, Wanted
 from sealroom_agents.owner.profile import ColumnProfile, Tally
-from sealroom_agents.owner.source import Source, batches
+from sealroom_agents.owner.source import Source, batches, line_of
 
 Advance = Callable[[int], None]
 
@@ -159,15 +158,15 @@ def _judge(held: dict[str, Held], needs: Needs, columns: Sequence[Column]) -> It
 def _typed(source: Source, held: Held, kind: ColumnType, values: Any, before: int) -> tuple[Any] | None:
     """The values as their column's type; `None` from the first cell of a CSV on that is none, which is put
     down."""
-    if source.kind != "csv":
+    if source.form is None:
         return (values,)
     try:
-        return (csv_cells.convert(values, kind),)
+        return (csv_cells.convert(values, kind, source.dialect),)
     except csv_cells.CellError as error:
-        line = line_of(source.path, before + error.index, delimiter=source.dialect.delimiter)
+        line = line_of(source, before + error.index)
         held.state = "other cells"
         held.wrong = f"has {held.name}, declared {kind}: line {line:,}: {error.reason}"
-        held.remedy = csv_cells.hint(kind)
+        held.remedy = error.hint or csv_cells.hint(kind, source.dialect)
         return None
 
 

@@ -30,13 +30,12 @@ from sealroom.schema import (
     Timestamp,
     plain_type,
 )
+from sealroom_agents.owner.csv_dialect import MISSING_WORDS
 from sealroom_agents.owner.parquet_rows import ParquetRows
 
 MAX_DISTINCT = 1_000
 """Different texts that are counted; memory is bounded by this and `MAX_DISTINCT_BYTES`."""
 MAX_DISTINCT_BYTES = 1024 * 1024
-MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "-", ".", "?")
-"""Texts that some programs write for a missing value. Here they are texts."""
 _MISSING = rf"\A(?:{'|'.join(map(re.escape, MISSING_WORDS))})\z"
 _YEAR = re.compile("-?[0-9]+")
 

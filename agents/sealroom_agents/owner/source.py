@@ -12,17 +12,19 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sealroom.codes import Code
-from sealroom.schema import Column, String
+from sealroom.schema import Column
 from sealroom.sealed import PARQUET
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import arrow_ipc, folder, to_parquet
+from sealroom_agents.owner import arrow_ipc, csv_cells, folder, to_parquet
+from sealroom_agents.owner.csv_bytes import SUFFIXES, compression_of
 from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_table import csv_batches, csv_heading
+from sealroom_agents.owner.csv_form import Form
+from sealroom_agents.owner.csv_table import csv_batches, csv_heading, line_of_row
 from sealroom_agents.owner.disk_space import Free, free_at, need
 from sealroom_agents.owner.parquet_note import look_parquet
 from sealroom_agents.owner.parquet_rows import ParquetRows
@@ -36,7 +38,18 @@ OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How the files of Excel and of OpenDocument begin, newer and older."""
 
+CSV_SUFFIXES = (".csv", ".tsv", ".tab")
+"""What the names of CSVs end in, those of compressed ones before what says that."""
+
 Advance = Callable[[int], None]
+
+
+def name_of(path: Path) -> str:
+    """The name of an input without what says of which kind it is: what a dataset is called where no other
+    name is said."""
+    inner = Path(path.stem)
+    packed = path.suffix.lower() in SUFFIXES and inner.suffix.lower() in CSV_SUFFIXES
+    return inner.stem if packed else path.stem
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,10 @@ class Source:
     """What a folder holds that is no table."""
     table: TableFolder | None = None
     """The folder of Parquet or Arrow files that is one table."""
-    dialect: Dialect = field(default_factory=Dialect)
-    """How a CSV is written."""
+    dialect: Dialect = csv_cells.PLAIN
+    """How the cells of a CSV are written, as its owner says."""
+    form: Form | None = None
+    """How a CSV turned out to be written; `None` for what is none."""
 
     @property
     def called(self) -> Path:
@@ -144,8 +159,8 @@ def look(
                 "seal it for a study, whose recipe declares them; or write it as Parquet or Arrow",
             )
         dialect = dialect or Dialect()
-        heading = csv_heading(path, declared, dialect)
-        return Source(path=path, kind=kind, columns=heading.columns, rows=None, size=size, dialect=dialect)
+        columns, form = csv_heading(path, declared, dialect)
+        return Source(path, kind, columns, rows=None, size=size, dialect=dialect, form=form)
     return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
 
 
@@ -161,9 +176,10 @@ def batches(source: Source, *, as_text: bool = False, advance: Advance | None = 
     columns = source.columns
     if columns is None:
         raise ValueError(f"{source.path} is no table")
-    if source.kind == "csv":
-        texts = [Column(name, String()) for name, _ in columns]
-        yield from csv_batches(source.path, texts if as_text else columns, source.dialect, advance=advance)
+    if source.form is not None:
+        yield from csv_batches(
+            source.path, columns, source.dialect, source.form, as_text=as_text, advance=advance
+        )
     elif source.table is not None:
         yield from folder_batches(source.table, advance=advance)
     elif source.kind == "arrow":
@@ -172,6 +188,11 @@ def batches(source: Source, *, as_text: bool = False, advance: Advance | None = 
         schema = arrow_schema(columns)
         for batch in _parquet(source, advance):
             yield batch if batch.schema == schema else to_parquet.as_schema(batch, schema)
+
+
+def line_of(source: Source, row: int) -> int | None:
+    """The line of a CSV in which a row, counted from 0, begins; `None` for what has no lines."""
+    return None if source.form is None else line_of_row(source.path, source.form, row)
 
 
 def _parquet(source: Source, advance: Advance | None) -> Iterator[Any]:
@@ -266,8 +287,15 @@ def _guess(path: Path) -> str:
         return "parquet"
     if first == b"ARROW1" or first[:4] == b"\xff\xff\xff\xff":
         return "arrow"
-    if path.suffix.lower() == ".csv":
+    packed = compression_of(path) is not None
+    if path.suffix.lower() in CSV_SUFFIXES or (packed and Path(path.stem).suffix.lower() in CSV_SUFFIXES):
         return "csv"
+    if packed:
+        raise ToolError(
+            Code.NOT_A_TABLE,
+            f"{path} is compressed, and its name does not say that it is a CSV",
+            "say so with --as csv; unpack another table first; --as opaque seals any file as it is",
+        )
     if first.startswith(_WORKBOOKS) and path.suffix.lower().startswith((".xls", ".ods")):
         raise ToolError(
             Code.NOT_A_TABLE,

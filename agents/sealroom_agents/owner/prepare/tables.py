@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from sealroom.codes import Code
+from sealroom.schema import ColumnType
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner import csv_cells
+from sealroom_agents.owner import source as sources
 from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_records import line_of
 from sealroom_agents.owner.prepare.forms import Advance, Form, Table
 from sealroom_agents.owner.prepare.words import Words
-from sealroom_agents.owner.source import Source, batches, look
 
 
 @dataclass(frozen=True)
@@ -24,35 +25,56 @@ class TableForm(Form):
 
     name: str
     """The form, or empty where it is found out from the first bytes."""
-    delimiter: str = ","
-    """Between the cells of a CSV."""
+    dialect: Dialect = field(default_factory=Dialect)
+    """How a CSV is written."""
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Table]:
         """Open it. Raises as `sealroom_agents.owner.source.look`."""
-        source = look(path, kind=self.name or None, declared=(), dialect=Dialect(self.delimiter))
+        source = sources.look(path, kind=self.name or None, declared=(), dialect=self.dialect)
         if source.columns is None:
-            raise ToolError(Code.NOT_A_TABLE, f"{path} is no table", "name another form: [input] form = …")
-        yield _Opened(source, self.delimiter)
+            raise ToolError(Code.NOT_A_TABLE, f"{path} is no table", 'name its form: [input] form = "…"')
+        yield _Opened(source)
 
 
 def parse(words: Words, name: str | None) -> TableForm:
-    """The form of a table, as `[input]` says."""
-    delimiter = words.line("delimiter", ",") if name in (None, "csv") else None
-    return TableForm(name or "", delimiter or ",")
+    """The form of a table, as `[input]` says: of a CSV, by the words of `Dialect`."""
+    return TableForm(name or "", _dialect(words) if name in (None, "csv") else Dialect())
+
+
+def _dialect(words: Words) -> Dialect:
+    """Every field of a dialect is a word, so that it is written down in one place."""
+    hints = get_type_hints(Dialect)
+    given: dict[str, Any] = {}
+    for each in fields(Dialect):
+        word = each.name.replace("_", "-")
+        if not words.has(word):
+            continue
+        if hints[each.name] is bool:
+            given[each.name] = words.flag(word)
+        elif each.default is not MISSING and (each.default is None or isinstance(each.default, str)):
+            given[each.name] = words.text(word, limit=64, empty=True)
+        else:
+            given[each.name] = words.lines(word)
+    try:
+        return Dialect(**given)
+    except ToolError as error:
+        words.fail(f"cannot be: {error.message}", error.hint)
 
 
 class _Opened(Table):
-    def __init__(self, source: Source, delimiter: str) -> None:
+    def __init__(self, source: sources.Source) -> None:
         assert source.columns is not None
-        self._source, self._delimiter = source, delimiter
+        self._source = source
         self.columns, self.size = source.columns, source.size
 
     def batches(self, names: Sequence[str], *, advance: Advance | None = None) -> Iterator[Any]:
-        for batch in batches(self._source, as_text=True, advance=advance):
+        for batch in sources.batches(self._source, as_text=True, advance=advance):
             yield batch.select(list(names))
 
     def where(self, row: int) -> str:
-        if self._source.kind != "csv":
-            return super().where(row)
-        return f"line {line_of(self._source.path, row, delimiter=self._delimiter):,}"
+        line = sources.line_of(self._source, row)
+        return super().where(row) if line is None else f"line {line:,}"
+
+    def typed(self, text: Any, kind: ColumnType) -> Any:
+        return csv_cells.convert(text, kind, self._source.dialect)
