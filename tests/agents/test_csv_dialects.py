@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.agents.shell import forked
 
 from sealroom.errors import SealroomError
-from sealroom.schema import Column, parse_type
+from sealroom.schema import Column, misfits, parse_type
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.csv_bytes import BLOCK_BYTES
 from sealroom_agents.owner.csv_dialect import DATES, ENCODINGS, Dialect
@@ -442,6 +442,15 @@ def test_spaces_around_names_are_taken_off_when_it_is_said(tmp_path: Path) -> No
     assert refused(tmp_path, b"id,id \n1,x\n", trim_names=True).code == "not-csv"
 
 
+def test_a_name_that_differs_by_capitals_or_spaces_is_told_of(tmp_path: Path) -> None:
+    found = looked(tmp_path, b"ID,No te,other\n", NOTED).columns
+    assert found is not None
+    remedies = [each.remedy for each in misfits(NOTED, found)]
+    assert "rename ID, which differs by capitals or spaces alone" in remedies
+    assert any("rename No te" in each for each in remedies)
+    assert not any("rename" in each.remedy for each in misfits(NOTED, columns(id="int64", more="string")))
+
+
 # -- what other programs write, and whole tables ------------------------------------------------------------
 
 CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0\ufeff"), max_size=6)
@@ -562,7 +571,7 @@ def test_a_profile_tells_how_a_csv_was_read(tmp_path: Path) -> None:
     assert [each["nulls"] for each in facts["columns"]] == [0, 1]
     told = forked("sealroom profile t.csv.gz --delimiter ';' --booleans t/f", tmp_path)
     assert "read as  gzip, UTF-8, ';' between cells\n" in told.stdout
-    for wrong in ("--booleans t", "--encoding klingon", "--dates %y"):
+    for wrong in ("--booleans t", "--delimiter ''", "--encoding klingon", "--dates %y"):
         assert forked(f"sealroom profile t.csv.gz {wrong}", tmp_path).returncode in (1, 2)
 
 

@@ -93,7 +93,7 @@ def given_kind() -> str | None:
 
 def given_dialect() -> Dialect:
     """How a CSV is written, as the owner says. Raises `ToolError` `not-csv`."""
-    said = {name: value for name, value in _given().items() if value and name != "kind"}
+    said = _said()
     if said.get("delimiter") in _TAB:
         said["delimiter"] = "\t"
     return Dialect(**said)
@@ -102,8 +102,14 @@ def given_dialect() -> Dialect:
 def require_csv(source: Source) -> None:
     """Refuse words about a CSV where the input is none: what was said would count for nothing."""
     if source.form is None and given_dialect() != Dialect():
-        said = next(name for name, value in _given().items() if value and name != "kind")
-        raise click.UsageError(f"--{said.replace('_', '-')} is about a CSV, and {source.called} is none")
+        said = next(iter(_said())).replace("_", "-")
+        raise click.UsageError(f"--{said} is about a CSV, and {source.called} is none")
+
+
+def _said() -> dict[str, Any]:
+    """The words of a dialect that were given; an empty one is a word too."""
+    unsaid: tuple[Any, ...] = (None, (), False)
+    return {name: value for name, value in _given().items() if value not in unsaid and name != "kind"}
 
 
 def _given() -> dict[str, Any]:

@@ -102,7 +102,11 @@ def misfits(declared: Iterable[Column], sealed: Iterable[Column]) -> Iterator[Mi
     want, have = dict(declared), dict(sealed)
     for name, kind in want.items():
         if name not in have:
-            yield Misfit(f"lacks {shown(name)} ({kind})", "add the column, or take it out of the schema")
+            like = next((each for each in have if each not in want and _plain(each) == _plain(name)), None)
+            do = "add the column, or take it out of the schema"
+            if like is not None:
+                do = f"rename {shown(like)}, which differs by capitals or spaces alone"
+            yield Misfit(f"lacks {shown(name)} ({kind})", do)
     for name in [name for name in have if name not in want]:
         yield Misfit(
             f"has {shown(name)}, which is not declared",
@@ -113,6 +117,11 @@ def misfits(declared: Iterable[Column], sealed: Iterable[Column]) -> Iterator[Mi
         remedy = None if there == kind else _type_misfit(kind, there)
         if remedy is not None:
             yield Misfit(f"has {shown(name)} as {there}, declared {kind}", remedy)
+
+
+def _plain(name: str) -> str:
+    """A name without what is easily written otherwise."""
+    return "".join(name.split()).casefold()
 
 
 def _type_misfit(declared: ColumnType, sealed: ColumnType) -> str | None:
