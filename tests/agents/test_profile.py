@@ -284,4 +284,5 @@ def test_a_broken_page_is_refused_as_sealing_refuses_it(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(SealroomError) as error:
         looked(path)
-    assert error.value.code == "not-parquet"
+    assert error.value.code == "table-malformed"
+    assert "the column person" in error.value.message

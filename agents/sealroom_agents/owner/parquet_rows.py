@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
+from sealroom.errors import SealError
 from sealroom.schema import Column
 from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
@@ -41,6 +42,7 @@ class ParquetRows:
 
         footer = parse_footer(file, str(name))
         _refuse_joined(file, footer, name)
+        _walk_pages(file, footer, name)
         _refuse_far_times(file, footer, name)
         self._name = name
         self.columns: tuple[Column, ...] = tuple(footer.columns)
@@ -108,6 +110,29 @@ def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
                 )
             known, at = block[1 - 2 * len(_MAGIC) :], at + len(block)
         at = max(at, end)
+    file.seek(0)
+
+
+def _walk_pages(file: io.RawIOBase, footer: Footer, name: Path) -> None:
+    """Refuse pages that an enclave refuses. Raises `table-malformed`, `table-too-large`."""
+    from sealroom.sealed.parquet_pages import walk_pages
+    from sealroom.sealed.source import MAX_PAGE_BYTES
+    from sealroom.sealed.thrift import malformed
+
+    def read(offset: int, count: int) -> memoryview:
+        file.seek(offset)
+        return memoryview(file.read(count) or b"")
+
+    for chunk in footer.chunks:
+        try:
+            pages = walk_pages(read, chunk.begin, chunk.end, page_limit=MAX_PAGE_BYTES)
+            if pages.values != chunk.values or (pages.dictionary and not chunk.dictionary):
+                raise malformed("a column has other values than its footer says")
+        except SealError as error:
+            column = shown(footer.columns[chunk.leaf.column].name)
+            raise ToolError(
+                error.code, f"{name}: the column {column}: {error.message}", "is it whole? write it again"
+            ) from None
     file.seek(0)
 
 
