@@ -36,6 +36,7 @@ LONG = (
     "tests/enclave/test_sandbox.py",
     "tests/agents/test_tables_as_written.py",
     "tests/agents/test_standard_input.py",
+    "tests/agents/test_csv_dialects.py",
 )
 """Files of the longest tests, the longest first."""
 
