@@ -3,27 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sealroom.codes import Code
-from sealroom.schema import Column
 from sealroom_agents.errors import ToolError
 
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """How much of a table one row group holds, before it is compressed."""
 
 Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Heading:
-    """What a file says of itself before its rows are read."""
-
-    columns: tuple[Column, ...]
-    """Its columns, in its order."""
 
 
 def same_rows(path: Path, **counted: int) -> None:
@@ -60,13 +50,6 @@ def write_batches(batches: Iterable[Any], schema: Any, target: BinaryIO) -> int:
                 gathered = 0
         flush()
     return rows
-
-
-def advancing(batches: Iterable[Any], source: BinaryIO, advance: Advance | None) -> Iterator[Any]:
-    for batch in batches:
-        yield batch
-        if advance is not None:
-            advance(source.tell())
 
 
 def as_schema(batch: Any, schema: Any) -> Any:
