@@ -941,6 +941,9 @@ class Code(StrEnum):
     VERSION_NOT_NEXT = _command(
         "version-not-next", "The version's number is not the one after the newest that is registered."
     )
+    NOT_SEALED_BEFORE = _command(
+        "not-sealed-before", "Nothing was sealed under this name: there is no version to correct."
+    )
 
     # --- commands: the way back -----------------------------------------------------------------
 

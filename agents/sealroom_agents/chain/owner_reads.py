@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sealroom.model import Version
 from sealroom_agents.chain.reads import Reads
 from sealroom_agents.chain.rpc import Head, Rpc
-from sealroom_agents.chain.views import MAX_LISTED, read_datasets
+from sealroom_agents.chain.views import MAX_LISTED, read_datasets, read_versions
 from sealroom_agents.facts import ChainView, DatasetRecord
 
 Datasets = tuple[DatasetRecord, ...]
@@ -22,6 +23,13 @@ class OwnerReads(Reads):
         head = Head(view.block_number, view.block_hash, view.block_time)
         found = self._nodes.ask(lambda rpc: self._pages(rpc, view.consortium, head, ids))
         return self._nodes.agreed(found, f"datasets at block {view.block_number}")[0]
+
+    def versions_at(self, view: ChainView, wanted: Sequence[tuple[bytes, int]]) -> tuple[Version | None, ...]:
+        """Versions by dataset and number, the same from every node at the view's block; `None` for one that
+        is not registered. Raises `ChainError`."""
+        head = Head(view.block_number, view.block_hash, view.block_time)
+        found = self._nodes.ask(lambda rpc: read_versions(rpc, view.ledger, head, wanted))
+        return self._nodes.agreed(found, f"versions at block {view.block_number}")[0]
 
     def datasets_newest(self, consortium: str, ids: Sequence[bytes]) -> tuple[Datasets, ...]:
         """The same at the newest block of each node that answers, not compared: grounds to wait, never to go

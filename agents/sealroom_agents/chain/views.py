@@ -236,6 +236,20 @@ def read_study_datasets(
     return _datasets(read(rpc, places, consortium, head, study=study), study)
 
 
+def read_versions(
+    rpc: Rpc, ledger: str, head: Head, wanted: Sequence[tuple[bytes, int]]
+) -> tuple[Version | None, ...]:
+    """Versions by dataset and number at one block; `None` for one that is not registered."""
+    contract = interface("Ledger")
+    calls = [(ledger, contract.encode("versionOf", dataset, number)) for dataset, number in wanted]
+    found: list[Version | None] = []
+    for start in range(0, len(calls), MAX_BATCH):
+        for data in _calls(rpc, head, calls[start : start + MAX_BATCH], gas=STATE_GAS):
+            version = Version.of_abi(contract.decode("versionOf", data))
+            found.append(None if version.header == ZERO_HASH else version)
+    return tuple(found)
+
+
 def read_offered(rpc: Rpc, places: Places, consortium: str, head: Head) -> list[bytes]:
     """Ids of the datasets that its owners let a consortium use, at one block; at most 16 each."""
     ledger = interface("Ledger")

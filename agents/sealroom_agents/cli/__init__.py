@@ -61,6 +61,11 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 f"{_HERE}.cli.explain_failure:explain_failure",
                 "open the reason why a run failed",
             ),
+            Entry(
+                "status",
+                f"{_HERE}.cli.status:status",
+                "show datasets, keys and wraps, which studies open them, budget left",
+            ),
             Entry("check", f"{_HERE}.cli.check:check", "hold a sealed dataset against study card and chain"),
             Entry("sign", f"{_HERE}.cli.sign:sign", "put the owner's signature into a sealed dataset"),
             Entry(

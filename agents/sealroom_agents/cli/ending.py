@@ -5,7 +5,7 @@
 0     done; what was checked holds; also a process that SIGTERM or Ctrl-C ended in order
 1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
 2     the command was called in a way it doesn't understand
-3     ``check``, ``verify``, ``seal``: not decided, since no node answered
+3     ``check``, ``verify``, ``seal``, ``status``: not decided, since no node answered
 4     ``verify`` and ``decide --check``: self-consistent, origin unproven
 130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
 78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)

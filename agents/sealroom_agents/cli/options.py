@@ -87,6 +87,11 @@ keystore_option = click.option(
     "$SEALROOM_PASSPHRASE.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; scripts must say it.")
+dry_run_option = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check all of it and say what would be done; write nothing, send nothing.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,9 +12,11 @@ import click
 from sealroom_agents.cli.binding import announce, check_columns, dataset_in, read_card, wrap_context
 from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options, require_csv
 from sealroom_agents.cli.key_options import parties, recipient_options
+from sealroom_agents.cli.new_version import compared, recipients_of, refuse_number, version_before
 from sealroom_agents.cli.options import (
     FILE,
     FILE_OR_FOLDER,
+    dry_run_option,
     gate_compose_option,
     json_option,
     reader_for,
@@ -25,7 +28,7 @@ from sealroom_agents.cli.options import (
 from sealroom_agents.cli.seal_asked import ask_chain, hear, tell
 from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
 from sealroom_agents.cli.seal_owned import keystore_in, owned_by, unlocked
-from sealroom_agents.cli.seal_report import leaves_and_stays, report, rows_and_columns
+from sealroom_agents.cli.seal_report import leaves_and_stays, rehearse, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
 from sealroom_agents.cli.terminal import confirm, interruptible, table, warn
@@ -67,6 +70,11 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
     help="Number of this file among the versions of the dataset: 2 for its first correction.",
 )
 @click.option(
+    "--new-version",
+    is_flag=True,
+    help="A corrected extract: the number after the newest version, and the recipients of its key.",
+)
+@click.option(
     "--key-out",
     type=FILE,
     metavar="FILE",
@@ -90,6 +98,7 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 @rpc_option
 @gate_compose_option
 @simulated_root_option
+@dry_run_option
 @yes_option
 @json_option
 @tells_standard_input
@@ -102,12 +111,14 @@ def seal(
     out: Path | None,
     name: str | None,
     version: int,
+    new_version: bool,
     key_out: Path | None,
     report_key: Path | None,
     sign_with: Path | None,
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
     simulated_root: Path | None,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
     kind: str | None = None,
@@ -146,6 +157,10 @@ def seal(
     for a moment. Beside it lies the owner's report key, made once: it opens the reasons of failed runs.
     An interrupted run leaves nothing; run it again.
 
+    With --new-version, the input is a corrected extract of what was sealed or registered under this name: it
+    takes the next number, is wrapped at home for those of the last version's key, and is told beside that
+    version. With --dry-run all of it is asked, read and shown, and nothing is written.
+
     With --recipient, the data key is wrapped at home and never plain on disk: any one of the recipients opens
     it. Give two, and keep one elsewhere: without a recipient the data key is lost. See sealroom key.
 
@@ -154,7 +169,8 @@ def seal(
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL
       sealroom seal --owner hospital-A --in cohort-A.csv --sign-with officer.json
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
-      sealroom seal --owner hospital-A --in cohort-A.parquet --dataset-version 2 --rpc URL
+      sealroom seal --owner hospital-A --in fixed.parquet --name cohort-A --new-version --rpc URL
+      sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL --dry-run
       sealroom seal --account 0x… --in cohort-A.parquet
       python export.py | sealroom seal --account 0x… --in - --name cohort-A --yes
       sealroom seal --account 0x… --in cohort-A.parquet --rpc URL --consortium 0x…
@@ -166,14 +182,15 @@ def seal(
     from sealroom_agents.owner.staging import recover
 
     check_input(source)
-    if source == DASH and (name is None or not yes):
+    if source == DASH and (name is None or not (yes or dry_run)):
         raise click.UsageError("--in - needs --name NAME, and --yes: nobody can be asked")
     owned = owned_by(owner, account, rpc=rpc, consortium=consortium)
+    if new_version:
+        refuse_number()
     keepers = parties()
-    if len(keepers) == 1:
-        warn(ONE_RECIPIENT)
     dataset = name if name is not None else sources.name_of(source)
-    outputs = outputs_of(source, place=owned.place, name=dataset, version=version, out=out, key_out=key_out)
+    where = partial(outputs_of, source, place=owned.place, name=dataset, out=out, key_out=key_out)
+    outputs = where(version=version)
     card = None if owner is None else read_card(study)
     if card is not None and owner is not None:
         owned = owned.on(card, owner)
@@ -186,6 +203,15 @@ def seal(
             recipe=None if card is None else card.recipe.compose_hash,
             source=source,
         )
+    before = None
+    if new_version:
+        known = None if chain is None else chain.dataset
+        before = version_before(place=owned.place, account=owned.registrant, name=dataset, chain=known)
+        version = before.number + 1
+        outputs = where(version=version)
+        keepers = keepers or recipients_of(before)
+    if len(keepers) == 1:
+        warn(ONE_RECIPIENT)
     heard = hear(
         chain,
         card,
@@ -197,7 +223,7 @@ def seal(
         gate_compose=gate_compose,
         simulated_root=simulated_root,
     )
-    shown = not (as_json and yes)
+    shown = not (as_json and (yes or dry_run))
     tell(heard, source, shown=shown)
     heard.require()
     checked, approval = heard.checked, heard.approval
@@ -214,7 +240,7 @@ def seal(
     elif declared is not None and found.columns is not None:
         check_columns(found.columns, declared, where=str(found.called))
     signing = keystore_in(sign_with)
-    left = recover(outputs)
+    left = None if dry_run else recover(outputs)
     if left is not None:
         warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
     refuse_existing(outputs)
@@ -237,8 +263,12 @@ def seal(
     with interruptible(), ExitStack() as stack:
         plain = stack.enter_context(made(job))
         seen = None if found.columns is None else profiled(job, plain)
-        if shown and seen is not None:
-            click.echo(table(rows_and_columns(seen)), err=True)
+        beside = () if before is None else compared(before, job, seen)
+        if shown and (seen is not None or beside):
+            click.echo(table([*rows_and_columns(seen), *beside]), err=True)
+        if dry_run:
+            rehearse(job, seen, heard, beside, signing, as_json=as_json)
+            return
         confirm(f"seal {found.called} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
         signer = unlocked(signing, account=owned.signer, owner=owned.place)
         try:
@@ -246,4 +276,4 @@ def seal(
         finally:
             if signer is not None:
                 signer.key.wipe()
-    report(summary, job, seen, signer, heard, as_json=as_json, registers=registers)
+    report(summary, job, seen, signer, heard, beside, as_json=as_json, registers=registers)

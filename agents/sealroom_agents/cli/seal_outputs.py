@@ -73,7 +73,7 @@ def _refuse_key_that_would_leave(outputs: Outputs) -> None:
 def refuse_existing(outputs: Outputs) -> None:
     """Nothing is overwritten. Raises `key-exists`, `output-exists`."""
     hint = (
-        "for another recipe or consortium: sealroom reseal; for a correction: --dataset-version N; "
+        "for another recipe or consortium: sealroom reseal; for a correction: --new-version; "
         "else name another file"
     )
     if os.path.lexists(outputs.key):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +23,7 @@ from sealroom_agents.cli.terminal import (
 if TYPE_CHECKING:
     from sealroom.sealed import SealSummary
     from sealroom_agents.cli.seal_asked import Heard
-    from sealroom_agents.owner.keystore import Signer
+    from sealroom_agents.owner.keystore import Keystore, Signer
     from sealroom_agents.owner.profile import Profile
 
 
@@ -53,9 +54,61 @@ def _kept(job: Job) -> str:
     return f"wrapped for {', '.join(party.name for party in job.parties)}"
 
 
-def rows_and_columns(seen: Profile) -> list[tuple[str, str]]:
-    """What was read back from what will be sealed."""
+def rows_and_columns(seen: Profile | None) -> list[tuple[str, str]]:
+    """What was read back from what will be sealed; nothing for what is no table."""
+    if seen is None:
+        return []
     return [("rows", f"{seen.rows:,}"), *((column.name, column.sentence()) for column in seen.columns)]
+
+
+def rehearse(
+    job: Job,
+    seen: Profile | None,
+    heard: Heard,
+    beside: Sequence[tuple[str, str]],
+    signing: Keystore | None,
+    *,
+    as_json: bool,
+) -> None:
+    """What would be written, and where."""
+    from sealroom.encoding import to_hex
+    from sealroom.model import dataset_id
+    from sealroom_agents.cli.rehearsal import rehearsed
+    from sealroom_agents.owner import disk_space
+
+    outputs, most = job.outputs, disk_space.sealed_size(job.source.size, job.source.columns)
+    would = [
+        ("write", f"{outputs.sealed}  at most {size(most)}"),
+        ("write", f"{outputs.key}  {_kept(job)}"),
+        ("write", str(outputs.registration)),
+    ]
+    if job.report_key.fresh is not None:
+        would.append(("write", f"{job.report_key.place}  opens the reasons of failed runs"))
+    if signing is not None:
+        would.append(("sign", f"its index, with {signing.path}"))
+    facts = {
+        "datasetId": to_hex(dataset_id(job.account, job.name)),
+        "account": job.account,
+        "datasetVersion": job.version,
+        "rows": None if seen is None else seen.rows,
+        "columns": None if seen is None else [column.json() for column in seen.columns],
+        "sealed": str(outputs.sealed),
+        "key": str(outputs.key),
+        "registration": str(outputs.registration),
+        "recipients": [party.name for party in job.parties],
+        "sealedAs": job.source.remade,
+        **_heard(heard, beside),
+    }
+    rehearsed(would, facts, as_json=as_json)
+
+
+def _heard(heard: Heard, beside: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """What was known before the input was opened, and what is different from the version before."""
+    return {
+        "approval": None if heard.approval is None else heard.approval.facts(),
+        "asked": None if heard.asked is None else heard.asked.json(),
+        "before": dict(beside) or None,
+    }
 
 
 def report(
@@ -64,6 +117,7 @@ def report(
     seen: Profile | None,
     signer: Signer | None,
     heard: Heard,
+    beside: Sequence[tuple[str, str]],
     *,
     as_json: bool,
     registers: bool = False,
@@ -95,8 +149,7 @@ def report(
             "signer": None if signer is None else signer.address,
             "readAs": None if job.source.form is None else job.source.form.json(),
             "sealedAs": job.source.remade,
-            "approval": None if heard.approval is None else heard.approval.facts(),
-            "asked": None if heard.asked is None else heard.asked.json(),
+            **_heard(heard, beside),
             "wrap": None if job.context is None else bound_json(job.context, **ids),
         }
         click.echo(json.dumps(facts))

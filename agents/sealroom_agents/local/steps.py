@@ -80,7 +80,7 @@ def join(
         if again and given is not None:
             raise ToolError(
                 Code.OUTPUT_EXISTS, f"{owner} has sealed {spec.name} already",
-                "without --in its wrap is made anew; for a correction: sealroom seal --dataset-version 2",
+                "without --in its wrap is made anew; for a correction: sealroom seal --new-version",
             )  # fmt: skip
         if again:
             name_key(key)
