@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sealroom.codes import Code
 from sealroom_agents.owner.asked import NOBODY
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ MAX_CONSORTIA = 16
 MAX_STUDIES = 32
 """Recipes that one overview asks about; each is looked for among proposals."""
 
-REGISTERED, DIFFERS, NOT_REGISTERED = "registered", "differs", "not-registered"
+REGISTERED, DIFFERS, NOT_REGISTERED = "registered", "differs", str(Code.NOT_REGISTERED)
 
 
 @dataclass(frozen=True)
