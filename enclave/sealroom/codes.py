@@ -915,6 +915,14 @@ class Code(StrEnum):
         "prepare-malformed",
         "The file that declares how an input is prepared has a word that cannot stand there.",
     )
+    PREPARE_UNFIT = _command(
+        "prepare-unfit", "The input lacks a column that the declared file takes, or has one of another type."
+    )
+    CELL_UNFIT = _command("cell-unfit", "A cell of the input cannot become what the declared file says.")
+    PSEUDONYM_KEY = _command(
+        "pseudonym-key", "The pseudonym key is missing, or another than the declared file names."
+    )
+    PSEUDONYMS_COLLIDE = _command("pseudonyms-collide", "Two different ids of the input have one pseudonym.")
     ROWS_DIFFER = _command("rows-differ", "Two parsers count different numbers of rows.")
     IMAGE_TABLE = _command("image-table", "The table does not say which picture each row has.")
     IMAGE_UNFIT = _command("image-unfit", "Rows name pictures that cannot be taken: the message says why.")
@@ -949,7 +957,7 @@ class Code(StrEnum):
 
     PARTS_BROKEN = _command("parts-broken", "Some parts of the sealed file do not open: they are listed.")
     PLAIN_WOULD_LEAVE = _command(
-        "plain-would-leave", "The opened file would lie where sealed files lie, and could leave with them."
+        "plain-would-leave", "A plain file would lie where sealed files lie, and could leave with them."
     )
 
     # --- commands: keys and signatures ----------------------------------------------------------

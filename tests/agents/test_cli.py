@@ -130,8 +130,41 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     people = {"person_id": pa.array([1, 2]), "age": pa.array([60, 61]), "name": pa.array(["Ada", "Bo"])}
     write_cohort(folder / "names.parquet", columns=people)
     write_tables(folder)
+    (folder / "export.csv").write_text(EXPORT)
+    (folder / "export.toml").write_text(DECLARED)
     return folder
 
+
+EXPORT = "Patienten-Nr;Alter;Geschlecht;Nachname\n" + "".join(
+    f" {number:06};{20 + number % 70};{'mw'[number % 2]};Lovelace\n" for number in range(1, 201)
+)
+"""What a hospital exports."""
+
+DECLARED = """\
+version = 1
+
+[input]
+form = "csv"
+delimiter = ";"
+
+[pseudonyms]
+study = "small-study"
+
+[columns.person_id]
+from = "Patienten-Nr"
+type = "int64"
+pseudonym = { spelling = ["trim", "strip-zeros"] }
+
+[columns.age]
+from = "Alter"
+type = "float64"
+
+[columns.sex]
+from = "Geschlecht"
+type = "string"
+values = { m = "M", w = "F" }
+"""
+"""What becomes of it."""
 
 WALLET = """\
 import sys
@@ -209,7 +242,20 @@ def test_transcript(path: Path, sitting: Path) -> None:
 
 # --- help ----------------------------------------------------------------------------------------
 
-GROUPS = ("config", "db", "drill", "govern", "image", "key", "policy", "room", "simulate", "study", "token")
+GROUPS = (
+    "config",
+    "db",
+    "drill",
+    "govern",
+    "image",
+    "key",
+    "policy",
+    "pseudonyms",
+    "room",
+    "simulate",
+    "study",
+    "token",
+)
 """Commands whose own commands have the options."""
 
 

@@ -39,7 +39,7 @@ from tests.vectors.make_sealed import coverage, make_sealed
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 PAGE = FOLDER.parents[1] / "enclave" / "spec" / "sealed-dataset.md"
-KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "failure", "tuple")
+KINDS = ("sealed", "recipe", "envelope", "ledger", "typed", "policy", "failure", "pseudonym", "tuple")
 PLAIN = "parquet"
 """Plain tables of other writers, which have no lines of their own. `test_parquet_types.py` runs each."""
 WALKED = "walk"
@@ -340,6 +340,25 @@ def test_failure(path: Path) -> None:
     vector = read(path)
     key = KemPrivateKey.from_seed(vector.hex("report-seed"))
     _check(vector, lambda: parse_failure(vector.body).open(key))
+
+
+@pytest.mark.parametrize("path", cases("pseudonym"), ids=_named)
+def test_pseudonym(path: Path) -> None:
+    import pyarrow as pa
+
+    from sealroom.schema import parse_type
+    from sealroom_agents.owner.prepare.pseudonyms import Pseudonyms, fingerprint, spelt, study_key
+
+    fields, body = read(path).fields, read(path).body
+    key = Secret(bytes.fromhex(fields["key"]))
+    steps = () if fields["spelling"] == "none" else tuple(fields["spelling"].split())
+    ids = spelt(pa.array([None, body.decode(), body.decode()]), steps)
+    for_study = study_key(key, study=fields["study"], of=fields["of"])
+
+    assert fingerprint(key).hex() == fields["fingerprint"]
+    for kind, read_as in (("int64", int), ("string", str)):
+        found, _ = Pseudonyms(for_study, parse_type(kind, column="x")).of(ids)
+        assert found.to_pylist() == [None, read_as(fields[kind]), read_as(fields[kind])]
 
 
 @pytest.mark.parametrize("path", cases("tuple"), ids=_named)

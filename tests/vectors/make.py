@@ -54,6 +54,7 @@ from tests.vectors.make_envelopes import make_envelopes
 from tests.vectors.make_failures import make_failures
 from tests.vectors.make_ledger import make_ledger
 from tests.vectors.make_policy import make_policies
+from tests.vectors.make_pseudonyms import make_pseudonyms
 from tests.vectors.make_sealed import make_sealed
 from tests.vectors.vector import FOLDER, Vector
 
@@ -251,7 +252,17 @@ def make_tuples() -> None:
 
 
 if __name__ == "__main__":
-    for kind in ("sealed", "recipe", "envelope", "ledger", "typed", "tuple", "policy", "failure"):
+    for kind in (
+        "sealed",
+        "recipe",
+        "envelope",
+        "ledger",
+        "typed",
+        "tuple",
+        "policy",
+        "failure",
+        "pseudonym",
+    ):
         shutil.rmtree(FOLDER / kind, ignore_errors=True)
     make_sealed()
     make_recipes()
@@ -261,3 +272,4 @@ if __name__ == "__main__":
     make_tuples()
     make_policies()
     make_failures()
+    make_pseudonyms()

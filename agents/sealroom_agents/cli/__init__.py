@@ -48,6 +48,16 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 f"{_HERE}.cli.profile:profile",
                 "show what stands in a table, and whether a study can read it",
             ),
+            Entry(
+                "prepare",
+                f"{_HERE}.cli.prepare:prepare",
+                "make the columns that a study reads of an input as it is",
+            ),
+            Entry(
+                "pseudonyms",
+                f"{_HERE}.cli.pseudonyms:pseudonyms",
+                "make and compare the key for ids that nobody reads",
+            ),
             Entry("images", f"{_HERE}.cli.images:images", "write a folder of pictures as a table to seal"),
             Entry("seal", f"{_HERE}.cli.seal:seal", "seal a dataset at its source, for one recipe"),
             Entry("reseal", f"{_HERE}.cli.reseal:reseal", "wrap a sealed dataset for another study"),

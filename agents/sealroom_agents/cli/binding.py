@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sealroom.sealed import WrapContext
     from sealroom_agents.chain import ChainReader
     from sealroom_agents.owner.approval import ApprovalState
+    from sealroom_agents.owner.needs import Needs
     from sealroom_agents.studycard import CheckedCard, StudyCard
 
 MOST_TOLD = 20
@@ -111,7 +112,7 @@ def dataset_in(recipe: Recipe, *, owner: str, name: str) -> DatasetSpec:
     )
 
 
-def check_columns(columns: Iterable[Column], declared: DatasetSpec, *, where: str) -> None:
+def check_columns(columns: Iterable[Column], declared: DatasetSpec | Needs, *, where: str) -> None:
     """The table has exactly the columns that the recipe declares. Raises `columns-differ`, naming each."""
     from sealroom.schema import misfits
 

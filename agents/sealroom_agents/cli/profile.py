@@ -11,24 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options, require_csv
+from sealroom_agents.cli.looked_told import column_facts, column_lines, people_facts, people_words
 from sealroom_agents.cli.options import FILE_OR_FOLDER, json_option
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
-from sealroom_agents.cli.terminal import Red, coloured, plural, progress, size, table
+from sealroom_agents.cli.study_paths import recipe_in
+from sealroom_agents.cli.terminal import progress, size, table
 from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
-    from sealroom_agents.owner.looking import Held, Looked, People
+    from sealroom_agents.owner.looking import Looked
     from sealroom_agents.owner.needs import Needs
     from sealroom_agents.owner.source import Source
-
-_WORDS = {
-    "fits": "ok",
-    "lacking": "MISSING",
-    "undeclared": "EXTRA",
-    "other type": "TYPE",
-    "other cells": "CELLS",
-}
-"""What the first column of the table says of a column's state."""
 
 
 @click.command()
@@ -93,7 +86,7 @@ def profile(
         if source == DASH and name is None:
             raise click.UsageError("- with --study needs --name NAME, which dataset of the study it is")
         dataset = name if name is not None else sources.name_of(source)
-        needs = needs_of(_recipe_in(study), owner=owner, name=dataset)
+        needs = needs_of(recipe_in(study), owner=owner, name=dataset)
     elif owner is not None or name is not None:
         raise click.UsageError("--owner and --name say which dataset of a study it is: pass --study")
     if needs is not None and person not in (None, needs.unit):
@@ -115,25 +108,6 @@ def profile(
         raise click.exceptions.Exit(CommandExit.FAILED)
 
 
-def _recipe_in(study: Path) -> Any:
-    """The recipe of a card, a recipe or a folder."""
-    from sealroom_agents import studycard
-    from sealroom_agents.cli.study_paths import STUDY, read_study
-    from sealroom_agents.cli.terminal import read_bounded
-
-    path = STUDY.convert(study, None, None)
-    if path.is_dir():
-        return read_study(path)
-    data = read_bounded(path, studycard.CARD_LIMIT_BYTES, "a study card")
-    try:
-        members = json.loads(data)
-    except (ValueError, RecursionError):
-        members = None
-    if isinstance(members, dict) and "gate" in members:
-        return studycard.parse(data).recipe
-    return read_study(path)
-
-
 def _step(advance: Any, total: int, done: int) -> None:
     advance(done, total)
 
@@ -141,7 +115,7 @@ def _step(advance: Any, total: int, done: int) -> None:
 def _tell(source: Source, needs: Needs | None, looked: Looked) -> None:
     lines = [("file", f"{source.called}  {source.kind}, {size(source.size)}"), ("rows", f"{looked.rows:,}")]
     if looked.people is not None:
-        lines.append(("people", _people(looked.people)))
+        lines.append(("people", people_words(looked.people)))
     if source.form is not None:
         lines.insert(1, ("read as", source.form.words()))
     if needs is not None:
@@ -149,43 +123,11 @@ def _tell(source: Source, needs: Needs | None, looked: Looked) -> None:
         lines.insert(1, ("study", f"{needs.study}: its table {needs.table}{of}"))
     click.echo(table(lines))
     click.echo()
-    width = max(len(each.name) for each in looked.columns)
-    for each in looked.columns:
-        lead = "" if needs is None else f"{_WORDS[each.state]:<8}"
-        told = [each.seen.sentence()] if each.seen is not None else []
-        told += [f"it {each.wrong}"] if each.wrong else []
-        click.echo(f"{lead}{coloured(each.name):<{width}}  {coloured('; '.join(told))}")
-        indent = " " * (len(lead) + width + 2)
-        for line in _notes(each):
-            click.echo(indent + coloured(line))
-    if needs is not None:
-        wrong = sum(each.wrong is not None for each in looked.columns)
-        said = "it fits" if not wrong else Red(f"it would be refused: {plural(wrong, 'column')} to mend")
-        click.echo(f"\n{coloured(said)}")
-
-
-def _people(people: People) -> str:
-    about = "" if people.exact else "about "
-    return f"{about}{people.different:,} different {people.column}"
-
-
-def _notes(held: Held) -> list[str]:
-    """What to do, and what counts otherwise than it stands."""
-    lines = [f"→ {held.remedy}"] if held.remedy else []
-    for each in held.outside:
-        if each.below or each.above:
-            lines.append(
-                f"{each.below:,} below {each.bounds.lower}, {each.above:,} above {each.bounds.upper}: the"
-                f" field {each.bounds.by} clips them"
-            )
-    if held.unlabelled and held.wanted is not None:
-        labels = ", ".join(held.wanted.labels[:8]) + (", …" if len(held.wanted.labels) > 8 else "")
-        lines.append(f"{plural(held.unlabelled, 'cell')} with none of {labels}: a study counts none there")
-    return lines
+    for line in column_lines(needs, looked):
+        click.echo(line)
 
 
 def _facts(source: Source, needs: Needs | None, looked: Looked) -> dict[str, Any]:
-    people = looked.people
     return {
         "ok": looked.fits,
         "file": str(source.called),
@@ -196,35 +138,6 @@ def _facts(source: Source, needs: Needs | None, looked: Looked) -> dict[str, Any
         "study": None if needs is None else needs.study,
         "table": None if needs is None else needs.table,
         "dataset": None if needs is None else needs.dataset,
-        "people": None
-        if people is None
-        else {"column": people.column, "different": people.different, "exact": people.exact},
-        "columns": [_column(each) for each in looked.columns],
+        "people": people_facts(looked),
+        "columns": [column_facts(each) for each in looked.columns],
     }
-
-
-def _column(held: Held) -> dict[str, Any]:
-    from sealroom.schema import plain_type
-
-    facts: dict[str, Any] = {"name": held.name}
-    if held.seen is not None:
-        facts |= held.seen.json()
-    if held.wanted is not None or held.wrong is not None:
-        facts["need"] = {
-            "state": held.state,
-            "type": None if held.wanted is None else plain_type(held.wanted.type),
-            "wrong": held.wrong,
-            "remedy": held.remedy,
-            "outside": [
-                {
-                    "field": each.bounds.by,
-                    "lower": each.bounds.lower,
-                    "upper": each.bounds.upper,
-                    "below": each.below,
-                    "above": each.above,
-                }
-                for each in held.outside
-            ],
-            "unlabelled": held.unlabelled,
-        }
-    return facts

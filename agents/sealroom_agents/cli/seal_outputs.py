@@ -70,6 +70,21 @@ def _refuse_key_that_would_leave(outputs: Outputs) -> None:
         )
 
 
+def refuse_plain_that_would_leave(out: Path, *, what: str) -> None:
+    """A file that is not sealed must not lie where sealed ones lie. Raises `plain-would-leave`, or
+    `output-unwritable` where there is no folder for it."""
+    if out.absolute().parent.resolve().is_relative_to(SEALED_FOLDER.resolve()):
+        raise ToolError(
+            Code.PLAIN_WOULD_LEAVE,
+            f"{what} {out} would lie where sealed files lie, and could leave with them",
+            f"name an --out elsewhere than in {SEALED_FOLDER}/",
+        )
+    if not out.absolute().parent.is_dir():
+        raise ToolError(
+            Code.OUTPUT_UNWRITABLE, f"there is no folder {out.parent}", "make it, or name another"
+        )
+
+
 def refuse_existing(outputs: Outputs) -> None:
     """Nothing is overwritten. Raises `key-exists`, `output-exists`."""
     hint = (

@@ -104,18 +104,9 @@ def _refuse_place(out: Path, *, force: bool) -> None:
     """What would be refused after the work is refused before. Raises `output-exists`, `output-unwritable`,
     `plain-would-leave`."""
     from sealroom.sealed.target import output_exists
-    from sealroom_agents.cli.seal_outputs import SEALED_FOLDER
+    from sealroom_agents.cli.seal_outputs import refuse_plain_that_would_leave
 
-    if out.absolute().parent.resolve().is_relative_to(SEALED_FOLDER.resolve()):
-        raise ToolError(
-            Code.PLAIN_WOULD_LEAVE,
-            f"the opened file {out} would lie where sealed files lie, and could leave with them",
-            f"name an --out elsewhere than in {SEALED_FOLDER}/",
-        )
-    if not out.absolute().parent.is_dir():
-        raise ToolError(
-            Code.OUTPUT_UNWRITABLE, f"there is no folder {out.parent}", "make it, or name another"
-        )
+    refuse_plain_that_would_leave(out, what="the opened file")
     if os.path.lexists(out):
         if out.exists() and not out.is_file():
             raise ToolError(Code.OUTPUT_UNWRITABLE, f"{out} is no file", "name a file, or - for stdout")

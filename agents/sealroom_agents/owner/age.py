@@ -66,15 +66,15 @@ def recipient(text: str) -> Recipient:
     raise _no_recipient()
 
 
-def encrypt(content: bytes, to: Recipient) -> str:
-    """An armoured age file for one recipient. Raises `recipient-malformed`, `plugin-failed`."""
+def encrypt(content: bytes, *to: Recipient) -> str:
+    """An armoured age file that each recipient opens. Raises `recipient-malformed`, `plugin-failed`."""
     import pyrage
 
-    prepared = _library_recipient(to.text, AtTerminal(), needs_plugin=True)
+    prepared = [_library_recipient(each.text, AtTerminal(), needs_plugin=True) for each in to]
     try:
-        return pyrage.encrypt(content, [prepared], armored=True).decode("ascii")
+        return pyrage.encrypt(content, prepared, armored=True).decode("ascii")
     except pyrage.EncryptError:
-        raise _plugin_failed(to.short) from None
+        raise _plugin_failed(", ".join(each.short for each in to)) from None
 
 
 def encrypt_by_passphrase(content: bytes, passphrase: str) -> tuple[str, int]:
@@ -106,14 +106,15 @@ def need_strong(passphrase: str) -> None:
         )
 
 
-def opens(armoured: str, identities: Sequence[Any]) -> bytes | None:
+def opens(wrapped: str | bytes, identities: Sequence[Any]) -> bytes | None:
     """What an age file holds, or `None` when no identity opens it."""
     import pyrage
 
     if not identities:
         return None
     try:
-        return pyrage.decrypt(armoured.encode("ascii"), identities)
+        content = wrapped.encode("ascii") if isinstance(wrapped, str) else wrapped
+        return pyrage.decrypt(content, identities)
     except (pyrage.DecryptError, UnicodeError):
         return None
 
