@@ -135,13 +135,14 @@ def _make(made: Prepared, stream: BinaryIO, needs: Needs | None) -> tuple[Looked
     from sealroom.schema.arrow import arrow_schema
     from sealroom_agents.owner import source as sources
     from sealroom_agents.owner.looking import look_through
+    from sealroom_agents.owner.spool import DESCRIPTORS
     from sealroom_agents.owner.to_parquet import write_batches
 
     with progress(f"preparing {made.path.name}", made.table.size) as bar:
         step = None if bar is None else partial(_step, bar, made.table.size)
         write_batches(made.batches(advance=step), arrow_schema(made.columns), stream)
     stream.flush()
-    written = sources.DESCRIPTORS / str(stream.fileno())
+    written = DESCRIPTORS / str(stream.fileno())
     found = sources.look(written, kind="parquet", declared=None)
     people = next((each.name for each in made.declared.columns if each.pseudonym is not None), None)
     return look_through(found, needs, people=people), found.size
