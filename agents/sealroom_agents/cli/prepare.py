@@ -69,8 +69,8 @@ def prepare(
     cell that does not fit, and never with what it holds. What is left out, and what stands in the result, is
     told.
 
-    Ids of persons become pseudonyms, a hash under a key that the owners of the study share: so the rows of one
-    person meet, and nobody reads who it is. Ids are brought to one spelling first, as the file declares.
+    Ids of persons become pseudonyms, a hash under a key that the owners of the study share: so the rows of
+    one person meet, and nobody reads who it is. Ids are brought to one spelling first, as the file declares.
 
     The result is a plain table, for its owner alone. `sealroom seal --prepare FILE` makes the same without a
     plain file on disk, and keeps the declared file with the dataset.
