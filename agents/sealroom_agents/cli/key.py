@@ -18,7 +18,8 @@ import click
 from sealroom.codes import Code
 from sealroom_agents.cli import datakey
 from sealroom_agents.cli.key_options import opener_options, openers, parties, recipient_options
-from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.options import FILE, dry_run_option, json_option
+from sealroom_agents.cli.rehearsal import rehearsed
 from sealroom_agents.cli.terminal import complain, interruptible, into_file, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT, wrapped
 from sealroom_agents.errors import CommandExit, ToolError
@@ -146,8 +147,9 @@ def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> int:
     metavar="SEALED.tar",
     help="Of a plain key file, which does not say so itself: the sealed file that it is the key of.",
 )
+@dry_run_option
 @json_option
-def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
+def add(key_file: Path, sealed_file: Path | None, dry_run: bool, as_json: bool) -> None:
     """Wrap a data key for one recipient more, or for several. Needs an identity that opens it.
 
     A plain key file becomes a wrapped one: name the sealed file with --of. The plain key was on this disk,
@@ -168,6 +170,9 @@ def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
         changed = held.file
         for slot in wrapped(held.key, new, note=changed.note):
             changed = custody.added(changed, slot, held.key)
+        if dry_run:
+            _rehearse(key_file, changed, as_json=as_json)
+            return
         with interruptible():
             datakey.replace_wrapped(key_file, changed, was=held.was)
     if not held.by:
@@ -179,8 +184,9 @@ def add(key_file: Path, sealed_file: Path | None, as_json: bool) -> None:
 @_key_file
 @click.argument("name", metavar="RECIPIENT")
 @opener_options
+@dry_run_option
 @json_option
-def remove(key_file: Path, name: str, as_json: bool) -> None:
+def remove(key_file: Path, name: str, dry_run: bool, as_json: bool) -> None:
     """Remove a recipient from a key's file. Needs an identity that opens it; the last one stays.
 
     Who kept a copy of the file opens that as before, and who opened it once may know the key. If that person
@@ -195,6 +201,9 @@ def remove(key_file: Path, name: str, as_json: bool) -> None:
     datakey.need_changeable(key_file)
     with held_key(key_file) as held:
         changed = custody.removed(held.file, name, held.key)
+        if dry_run:
+            _rehearse(key_file, changed, as_json=as_json)
+            return
         with interruptible():
             datakey.replace_wrapped(key_file, changed, was=held.was)
     _tell(key_file, changed, as_json=as_json)
@@ -205,8 +214,9 @@ def remove(key_file: Path, name: str, as_json: bool) -> None:
 @click.argument("name", metavar="RECIPIENT")
 @recipient_options
 @opener_options
+@dry_run_option
 @json_option
-def rotate(key_file: Path, name: str, as_json: bool) -> None:
+def rotate(key_file: Path, name: str, dry_run: bool, as_json: bool) -> None:
     """Put a new recipient in the place of an old one, in one step: a new token, a new officer.
 
     The data key stays: what was sealed and registered is as it was. As with remove, copies of the old file
@@ -229,6 +239,9 @@ def rotate(key_file: Path, name: str, as_json: bool) -> None:
         left = replace(held.file, slots=tuple(each for each in held.file.slots if each.name != name))
         (slot,) = wrapped(held.key, new, note=left.note)
         changed = custody.added(left, slot, held.key)
+        if dry_run:
+            _rehearse(key_file, changed, as_json=as_json)
+            return
         with interruptible():
             datakey.replace_wrapped(key_file, changed, was=held.was)
     _tell(key_file, changed, as_json=as_json)
@@ -307,6 +320,14 @@ def _parsed(key_file: Path) -> KeyFile:
         with held_key(key_file):
             pass
     return KeyFile.parse(content, name=str(key_file))
+
+
+def _rehearse(key_file: Path, file: KeyFile, *, as_json: bool) -> None:
+    """What would stand in the key's file."""
+    names = ", ".join(slot.name for slot in file.slots)
+    rehearsed(
+        [("write", f"{key_file}  for {names}")], {"key": str(key_file), **_facts(file)}, as_json=as_json
+    )
 
 
 def _tell(key_file: Path, file: KeyFile, *, as_json: bool) -> None:

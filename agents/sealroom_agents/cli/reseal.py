@@ -26,6 +26,7 @@ from sealroom_agents.cli.binding import (
 from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import (
     FILE,
+    dry_run_option,
     gate_compose_option,
     json_option,
     reader_for,
@@ -34,6 +35,7 @@ from sealroom_agents.cli.options import (
     study_option,
     yes_option,
 )
+from sealroom_agents.cli.rehearsal import rehearsed
 from sealroom_agents.cli.terminal import confirm, interruptible, refuse_stdout, table
 from sealroom_agents.errors import ToolError
 
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 @rpc_option
 @gate_compose_option
 @simulated_root_option
+@dry_run_option
 @yes_option
 @json_option
 def reseal(
@@ -65,13 +68,15 @@ def reseal(
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
     simulated_root: Path | None,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Wrap a sealed dataset's key for another recipe, app, gate or consortium, or for the first one.
 
     Only the wrap is made anew; ciphertext, dataset id and what was registered on chain stay the same. The
-    card is checked as for sealing. A revocation, another machine or another owner takes no new wrap.
+    card is checked as for sealing. A revocation, another machine or another owner takes no new wrap. With
+    --dry-run the key is opened and tried too, and nothing is written.
 
     \b
     Example:
@@ -103,6 +108,14 @@ def reseal(
     try:
         if not as_json:
             announce(checked, approval_of(checked, reader, owner=owner), owner=owner)
+        if dry_run:
+            index = sealed.inspect(sealed_file).index
+            sealed.check_commitment(data_key, header_digest=header.digest, commitment=index.key_commitment)
+            bound = bound_json(context, dataset_id=header.dataset_id, header_digest=header.digest)
+            would = [("write", f"the wrap of {sealed_file if out is None else out}, which was for {was}")]
+            told: dict[str, object] = {"sealed": str(out or sealed_file), "wrap": bound}
+            rehearsed(would, told, as_json=as_json)
+            return
         confirm(f"reseal {sealed_file} for this recipe?", yes=yes)
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from sealroom.codes import Code
-from sealroom_agents.cli.options import FILE, json_option, keystore_option, yes_option
+from sealroom_agents.cli.options import FILE, dry_run_option, json_option, keystore_option, yes_option
+from sealroom_agents.cli.rehearsal import rehearsed
 from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, table
 from sealroom_agents.errors import ToolError
 
@@ -25,6 +26,7 @@ from sealroom_agents.errors import ToolError
 )
 @click.option("--show", is_flag=True, help="Print what is to be signed; change nothing.")
 @click.option("--account", metavar="ADDRESS", help="Refuse a signature by any other account.")
+@dry_run_option
 @yes_option
 @json_option
 def sign(
@@ -33,6 +35,7 @@ def sign(
     given: str | None,
     show: bool,
     account: str | None,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -48,7 +51,7 @@ def sign(
       sealroom sign sealed/hospital-A/cohort-A.tar --show
       sealroom sign sealed/hospital-A/cohort-A.tar --signature 0x… --account 0x…
     """
-    from sealroom.encoding import normal_address, to_hex
+    from sealroom.encoding import to_hex
     from sealroom.sealed import inspect
     from sealroom_agents.owner import keystore as keystores
     from sealroom_agents.owner import signing
@@ -62,6 +65,12 @@ def sign(
         return
     if keystore is not None:
         locked = keystores.read(keystore)
+        if dry_run:
+            # Not unlocked: what cannot be told without the passphrase is told when it signs.
+            if locked.address is not None:
+                _require(account, locked.address)
+            _rehearse(sealed_file, locked.address, as_json=as_json)
+            return
         confirm(f"sign {sealed_file}?", yes=yes)
         signer = locked.unlock(ask_passphrase(str(keystore)))
         try:
@@ -71,10 +80,25 @@ def sign(
     else:
         signature = signing.read_signature(given or "")
         who = signing.signer_of(index, signature)
+        if dry_run:
+            _require(account, who)
+            _rehearse(sealed_file, who, as_json=as_json)
+            return
         confirm(f"put the signature of {who} into {sealed_file}?", yes=yes)
-    if account is not None and normal_address(account) != who:
-        raise ToolError(Code.SIGNER_NOT_OWNER, f"{who} signed, not {account}", "nothing was changed")
+    _require(account, who)
     with interruptible():
         signing.attach(sealed_file, signature)
     facts = {"sealed": str(sealed_file), "signer": who, "signature": to_hex(signature)}
     click.echo(json.dumps(facts) if as_json else table([("signed", str(sealed_file)), ("by", who)]))
+
+
+def _require(account: str | None, who: str) -> None:
+    from sealroom.encoding import normal_address
+
+    if account is not None and normal_address(account) != who:
+        raise ToolError(Code.SIGNER_NOT_OWNER, f"{who} signed, not {account}", "nothing was changed")
+
+
+def _rehearse(sealed_file: Path, who: str | None, *, as_json: bool) -> None:
+    would = [("write", f"the signature of {who or 'the keystore'} into {sealed_file}")]
+    rehearsed(would, {"sealed": str(sealed_file), "signer": who}, as_json=as_json)

@@ -13,7 +13,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.key_options import asked_key, key_options
-from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.options import FILE, dry_run_option, json_option
 from sealroom_agents.cli.terminal import complain, interruptible, into_file, plural, progress, size, table
 from sealroom_agents.errors import CommandExit, ToolError
 
@@ -45,13 +45,16 @@ _SALVAGE = "which parts are broken, and what can be had without them: --salvage 
     is_flag=True,
     help="Of a damaged file, write what opens, with zeros in place of the rest, and say what is lost.",
 )
+@dry_run_option
 @json_option
-def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, as_json: bool) -> int:
+def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, dry_run: bool, as_json: bool) -> int:
     """Open a sealed file with its data key, and write what was sealed, bit for bit.
 
     A table comes back as the Parquet file that was sealed, an opaque file as itself, a folder as a tar. The
     header, the key and every part are verified; the output appears whole or not at all, for you alone to
     read. Into a pipe nothing goes before all parts were compared with the index.
+
+    With --dry-run every part is opened, and none is written.
 
     A file that is damaged is refused, and nothing is written. With --salvage each part is tried on its own:
     what opens stands in its place, what does not is zeros, and the status is 1. The parts are named with
@@ -68,15 +71,17 @@ def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, as_json: bo
     from sealroom_agents.owner import disk_space
 
     into_pipe = str(out) == "-"
-    if into_pipe:
+    if into_pipe and not dry_run:
         _need_pipe(salvage=salvage, as_json=as_json)
-    else:
+    elif not into_pipe:
         _refuse_place(out, force=force)
     header = _header(sealed_file)
     key = datakey.read(asked_key() or key_place(sealed_file, header), of=header)
     if not into_pipe:
         disk_space.need(out.absolute().parent, header.size, what=str(out))
     try:
+        if dry_run:
+            return _rehearse(sealed_file, out, key, salvage=salvage, as_json=as_json)
         with interruptible():
             if salvage:
                 return _salvaged(sealed_file, out, key, force=force, as_json=as_json)
@@ -88,6 +93,23 @@ def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, as_json: bo
     elif not into_pipe:
         click.echo(table(_lines(info, out)))
     return CommandExit.DONE
+
+
+def _rehearse(sealed_file: Path, out: Path, key: Secret, *, salvage: bool, as_json: bool) -> int:
+    """Open every part, and write none of it. Raises with the code of what does not open."""
+    from sealroom_agents.cli.rehearsal import rehearsed
+    from sealroom_agents.owner.salvage import salvage as tried
+
+    with progress(f"opening {sealed_file.name}", sealed_file.stat().st_size) as advance:
+        found = tried(sealed_file, dek=key, progress=advance)
+    lost = found.frame is not None or bool(found.broken)
+    if lost and not salvage:
+        code = Code.PARTS_BROKEN if found.frame is None else found.frame.code
+        raise ToolError(code, f"{sealed_file} is damaged: {plural(found.lost, 'part')} do not open", _SALVAGE)
+    opened = f"{found.header.parts - found.lost:,} of {plural(found.header.parts, 'part')}"
+    would = [("write", f"{out}  {size(found.header.size)}, {opened}")]
+    rehearsed(would, salvage_facts(found, out), as_json=as_json)
+    return CommandExit.FAILED if lost else CommandExit.DONE
 
 
 def _need_pipe(*, salvage: bool, as_json: bool) -> None:

@@ -61,6 +61,11 @@ def way_options(leaves: str) -> list[click.Parameter]:
         return []
     found: list[click.Parameter] = [
         option(
+            "--dry-run",
+            is_flag=True,
+            help="Try it on the node and say what would be sent or written; send nothing, write nothing.",
+        ),
+        option(
             "--owner",
             type=ADDRESS,
             metavar="ADDRESS",
@@ -131,7 +136,7 @@ def answer(action: Action, connection: Connection, options: dict[str, Any]) -> A
     consortium = options.pop("consortium")
     chosen = {
         name: options.pop(name)
-        for name in ("owner", "safe", "calldata", "request", "sign", "signatures")
+        for name in ("owner", "safe", "calldata", "request", "sign", "signatures", "dry_run")
         if name in options
     }
     if action.compares:

@@ -12,6 +12,7 @@ from sealroom_agents.governance.node import Node
 from sealroom_agents.governance.standing import Standing
 from sealroom_agents.governance.ways.asking import ask
 from sealroom_agents.governance.ways.handing_in import hand_in
+from sealroom_agents.governance.ways.rehearsing import rehearse
 from sealroom_agents.governance.ways.safe_file import safe_file
 from sealroom_agents.governance.ways.sending import send, try_call
 from sealroom_agents.governance.ways.way import Way, open_wallet
@@ -28,6 +29,8 @@ def perform(
 ) -> Outcome:
     """Let an act leave in the way that was chosen. Raises what the contract would refuse, in words."""
     way.check()
+    if way.dry_run:
+        return rehearse(act, way, node, standing)
     if way.signatures:
         return hand_in(act, way, node, standing, consortium=consortium, confirm=confirm)
     if way.request or way.sign:

@@ -26,6 +26,8 @@ class Way:
     request: Path | None = None
     sign: Path | None = None
     signatures: tuple[Path, ...] = ()
+    dry_run: bool = False
+    """Nothing leaves at all: it is tried, and told."""
 
     def check(self) -> None:
         """Raises `usage` where two ways are named at once."""
