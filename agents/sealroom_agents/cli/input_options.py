@@ -38,7 +38,9 @@ _OF_A_CSV = (
     _option(
         "--encoding",
         type=click.Choice(list(ENCODINGS)),
-        help="Of a CSV: what it is encoded in.  [default: as its byte order mark says, else utf-8]",
+        metavar="NAME",
+        help=f"Of a CSV: what it is encoded in, of {', '.join(ENCODINGS)}.  [default: as its byte order mark "
+        "says, else utf-8]",
     ),
     _option(
         "--decimal",
@@ -53,7 +55,8 @@ _OF_A_CSV = (
     _option(
         "--dates",
         type=click.Choice(DATES),
-        help="Of a CSV: the order of day, month and year.  [default: %Y-%m-%d]",
+        metavar="ORDER",
+        help=f"Of a CSV: the order of day, month and year, of {', '.join(DATES)}.  [default: %Y-%m-%d]",
     ),
     _option(
         "--booleans",
