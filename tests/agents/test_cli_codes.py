@@ -16,7 +16,8 @@ from sealroom_agents.store import Store
 @pytest.mark.parametrize(
     "command, code",
     [
-        ("seal --owner hospital-A --in a.parquet", "card-missing"),
+        ("seal --owner hospital-A --in a.parquet", "source-missing"),
+        ("seal --owner hospital-A --in errors", "card-missing"),  # a file that is there: stderr goes to it
         ("reseal a.tar", "source-unreadable"),
         ("inspect a.tar", "source-unreadable"),
         ("sign a.tar --show", "source-unreadable"),
