@@ -84,6 +84,12 @@ def test_in_the_folder_of_a_room_its_database_is_meant(tmp_path: Path) -> None:
     [
         ("explain-failure f --key k", '{"version": 1, "statement": {}, "release": {}}', "sealroom verify f"),
         ("inspect f", "id,age\n1,2\n" * 200, "sealroom seal"),
+        ("upload f file:///nowhere/f --yes", "PAR1", "sealroom seal"),
+        ("upload f file:///nowhere/f --yes", "# data key of A: keep it\n", "send it to nobody"),
+        ("unseal f --out g", "PAR1", "sealroom seal"),
+        ("reseal f --study k", "PAR1", "sealroom seal"),
+        ("sign f --show", "PAR1", "sealroom seal"),
+        ("key test k --of f", "PAR1", "sealroom seal"),
         ("verify f", "name: banks\noutput:\n  limit_bytes: 1\n", "sealroom study check f"),
         ("verify f", '{"recipe": "", "owners": [], "gate": {}}', "sealroom seal --study f"),
         ("verify f", "PAR1", "Parquet"),

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import fsspec
 import numpy
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from fsspec.implementations.memory import MemoryFileSystem
 from tests.agents.shell import shell
 from tests.agents.worked import APP, CHAIN_ID, CONSORTIUM, write_cohort
@@ -24,7 +26,8 @@ from sealroom import sealed
 from sealroom.encoding import sha256
 from sealroom.errors import SealroomError
 from sealroom.keys import KemPrivateKey
-from sealroom_agents.errors import ToolError
+from sealroom_agents.cli import transfer
+from sealroom_agents.errors import CommandExit, ToolError
 from sealroom_agents.owner import fetching, sending, web
 from sealroom_agents.owner.fetching import Expected
 from sealroom_agents.owner.pace import Limits
@@ -420,8 +423,49 @@ def test_two_runs_do_not_fetch_into_one_file(
     fetching.fetch(f"{server.url}/A", target, expected=expected)
 
 
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_an_upload_that_is_stopped_says_what_is_there(
+    scheme: str, tar: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is sent nothing is, or nobody can tell; while it is compared, all of it."""
+    url = {"file": f"file://{tmp_path}/store/A.tar", "http": f"{server.url}/A"}[scheme]
+    told = {}
+    real = sending.upload
+    for share in (0.1, 0.9):
+
+        def stop(done: int, total: int, share: float = share) -> None:
+            if done > share * total:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sending, "upload", partial(stopped_upload, real, stop))
+            done = CliRunner().invoke(transfer.upload, [str(tar), url, "--yes"], standalone_mode=False)
+        assert done.return_value == CommandExit.INTERRUPTED, done.exception
+        told[share] = done.stderr
+        if scheme == "file":
+            assert (tmp_path / "store" / "A.tar").exists() == (share > 0.5)
+    assert ("nothing was changed there" if scheme == "file" else "it may be there") in told[0.1]
+    assert "all of it is there, but was not compared" in told[0.9]
+
+
+def stopped_upload(
+    real: Callable[..., Any], stop: Callable[[int, int], None], *given: Any, **more: Any
+) -> Any:
+    return real(*given, **{**more, "progress": stop})
+
+
 @pytest.mark.parametrize(
-    "url", ["", "a.tar", "https:", "ftp://host/a", "simplecache::s3://b/a", "https://[/a"]
+    "url",
+    [
+        "",
+        "a.tar",
+        "https:",
+        "ftp://host/a",
+        "simplecache::s3://b/a",
+        "https://[/a",
+        "file:///a/",
+        "s3://b/a/",
+    ],
 )
 def test_what_is_no_url_of_a_store_is_refused(url: str, tar: Path) -> None:
     with pytest.raises(ToolError) as error:

@@ -19,12 +19,14 @@ from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed import inspect, seal
+from sealroom_agents.cli.key import key
 from sealroom_agents.local import drill
 from sealroom_agents.owner import age, custody, data_key
 from sealroom_agents.owner.custody import Party
 from sealroom_agents.owner.registration import registration_file, registration_of
 
 ACCOUNT = "0x" + 40 * "1"
+MINE = pyrage.x25519.Identity.generate().to_public()
 
 
 class Backup:
@@ -89,6 +91,7 @@ def test_a_whole_backup_holds_and_the_report_says_what_was_tried(backup: Backup)
     status, report = backup.drill("--registration", str(backup.registration), "--against", str(backup.plain))
     assert (status, report["verdict"], report["drill"]) == (0, "holds", "restore")
     assert report["recipients"] == {"opens": ["escrow"], "doesNotOpen": ["officer"], "notTried": []}
+    assert report["findings"][0]["detail"] == "escrow can open the key; not opened as: officer"
     assert report["size"] == backup.plain.stat().st_size
     assert report["seconds"] > 0 and report["at"].endswith("+00:00")
     assert [each["name"] for each in report["findings"]][-2:] == ["registered", "against"]
@@ -147,6 +150,22 @@ def test_the_key_of_another_file_is_told(backup: Backup, tmp_path: Path) -> None
     shutil.copy(other / "escrow.txt", backup.folder / "escrow.txt")
     status, report = backup.drill()
     assert (status, first_broken(report)) == (1, ("key", "wrong-key"))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_key_that_is_tried_on_another_file_says_whose_it_is(
+    backup: Backup, tmp_path: Path, plain: bool
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Backup(tmp_path / "other", seed=1)
+    if plain:
+        backup.key.write_bytes(backup.plain_key)
+    line = ["add" if plain else "test", str(backup.key), "--of", str(other.sealed)]
+    line += ["--recipient", f"me={MINE}"] if plain else ["--identity", str(backup.folder / "escrow.txt")]
+    with pytest.raises(SealroomError) as refused:
+        CliRunner().invoke(key, line, standalone_mode=False, catch_exceptions=False)
+    assert refused.value.code == Code.WRONG_KEY and "of another file" in refused.value.message
+    assert refused.value.hint is not None
 
 
 def test_nothing_that_opens_it_ends_the_drill(backup: Backup) -> None:

@@ -12,6 +12,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.binding import checked_card, wrap_context
+from sealroom_agents.cli.file_kinds import SEALED, refuse_another
 from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import (
     FILE,
@@ -125,6 +126,7 @@ def all_findings(
     from sealroom.sealed import inspect
     from sealroom_agents.owner import findings
 
+    refuse_another(path, SEALED, Code.ARCHIVE_MALFORMED)
     with progress(f"reading {path.name}", path.stat().st_size if path.is_file() else 0) as advance:
         structure = list(findings.structure(path, progress=advance))
     yield from structure
@@ -217,7 +219,7 @@ def _hint(code: Code | None) -> str | None:
         Code.PART_ALTERED: "fetch it again: it is not what its owner sealed",
         Code.PARTS_BROKEN: "what opens can be had: sealroom unseal SEALED.tar --salvage --out FILE",
         Code.INDEX_MISMATCH: "fetch it again; with its key, what opens can be had: sealroom unseal --salvage",
-        Code.WRONG_KEY: "the key's file says which dataset it is for",
+        Code.WRONG_KEY: "which dataset a key is for: sealroom key list FILE.key",
         Code.REGISTRATION_DIFFERS: "do not use it: it is not what its owner registered",
         Code.NOT_WRAPPED: "its owner wraps it: sealroom reseal SEALED.tar --study FILE",
         Code.OWNER_UNKNOWN: "the chain tells to whom a dataset moved: pass --rpc URL",

@@ -95,13 +95,19 @@ def read(source: SecretSource, *, of: Header | None = None) -> Secret:
     from sealroom_agents.owner.key_file import KeyFile
 
     file = KeyFile.parse(content, name=source.name)
-    if of is not None and file.header != of.digest:
+    if of is not None:
+        need_of(file, of, name=source.name)
+    return custody.open_key(file, openers(), name=source.name).key
+
+
+def need_of(file: KeyFile, header: Header, *, name: str) -> None:
+    """Raises `wrong-key` where the key's file says that it is for another sealed file than this header's."""
+    if file.header != header.digest:
         raise ToolError(
             Code.WRONG_KEY,
-            f"{source.name} is the key of another file: {file.title}",
-            "name the key of this one: --key FILE",
+            f"{name} is the key of another file: {file.title}",
+            f"name the key of {header.dataset} of {header.owner}, version {header.dataset_version}",
         )
-    return custody.open_key(file, openers(), name=source.name).key
 
 
 def read_content(source: SecretSource) -> bytes:

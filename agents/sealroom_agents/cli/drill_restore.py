@@ -180,8 +180,10 @@ def _found(
     elif not held.file.slots:
         yield Finding("recipients", True, "none: the key is plain, and opens for whoever has the file")
     else:
-        others = f"; not tried: {', '.join(drill.not_tried)}" if drill.not_tried else ""
-        yield Finding("recipients", True, f"{', '.join(held.by)} can open the key{others}")
+        said = f"{', '.join(held.by)} can open the key"
+        for what, names in (("not opened as", drill.refused), ("not tried", drill.not_tried)):
+            said += f"; {what}: {', '.join(names)}" if names else ""
+        yield Finding("recipients", True, said)
     reader = reader_for(rpc) if rpc else None
     opens = False
     for one in all_findings(drill.sealed, None, reader, rpc, held.key, required=False):

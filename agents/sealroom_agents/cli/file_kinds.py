@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom_agents.errors import ToolError
 
@@ -29,6 +30,8 @@ class Kind:
 
 ENVELOPE = Kind("the envelope of a result", "verify it: sealroom verify FILE; show it: sealroom show FILE")
 FAILURE = Kind("the failure file of a run", "its owner opens it: sealroom explain-failure FILE --key KEY")
+_KEY = Kind("a data key", "keep it, and send it to nobody; who can open it: sealroom key list FILE")
+_TAR = Kind("a tar archive", "unpack it, and name a file in it")
 SEALED = Kind("a sealed dataset", "look at it: sealroom inspect FILE")
 _BY_MEMBERS = (
     ({"statement", "release"}, ENVELOPE),
@@ -36,12 +39,15 @@ _BY_MEMBERS = (
     ({"recipe", "owners", "gate"}, Kind("a study card", "seal for it: sealroom seal --study FILE")),
     ({"docker_compose_file"}, Kind("a recipe", "read it: sealroom recipe --check FILE")),
     ({"crypto", "address"}, Kind("an Ethereum keystore", "it holds an account: --keystore FILE")),
+    ({"keyCommitment", "recipients"}, _KEY),
     ({"gateRoot"}, Kind("a pin file", "compare a result with it: sealroom verify ENVELOPE --pin FILE")),
     ({"gateCompose"}, Kind("a pin file", "compare a result with it: sealroom verify ENVELOPE --pin FILE")),
 )
 """JSON objects, by members that the kind has."""
 _TABLE = "its owner seals it: sealroom seal --owner OWNER --in FILE"
 _BY_HEAD = (
+    (b"# data key of", _KEY),
+    (b"sealroom-data-key", _KEY),
     (b"PAR1", Kind("a Parquet table that is not sealed", _TABLE)),
     (b"ARROW1", Kind("an Arrow table that is not sealed", _TABLE)),
     (b"PK\x03\x04", Kind("a ZIP archive", "unpack it, and name a file in it")),
@@ -66,9 +72,7 @@ def kind_of(path: Path) -> Kind | None:
         return found
     if head[257:262] == b"ustar":
         named = head[:100].rstrip(b"\0")
-        return (
-            SEALED if named == b"header.json" else Kind("a tar archive", "unpack it, and name a file in it")
-        )
+        return SEALED if named == b"header.json" else _TAR
     return _of_text(head, rest)
 
 
@@ -100,8 +104,17 @@ def expecting(path: Path, wanted: Kind) -> Iterator[None]:
         found = kind_of(path) if path.exists() else None
         if found is None or found == wanted:
             raise
-        raise ToolError(
-            error.code,
-            f"{path} is not {wanted.what}: it seems to be {found.what}",
-            found.do.replace("FILE", str(path)),
-        ) from error
+        raise _another(path, found, wanted, error.code) from error
+
+
+def refuse_another(path: Path, wanted: Kind, code: Code) -> None:
+    """Raises `code` for a file that is plainly of another kind, where what is broken is told in another way
+    than by a refusal. A tar archive may be one that is broken."""
+    found = kind_of(path) if path.exists() else None
+    if found is not None and found not in (wanted, _TAR):
+        raise _another(path, found, wanted, code)
+
+
+def _another(path: Path, found: Kind, wanted: Kind, code: Code) -> ToolError:
+    said = f"{path} is not {wanted.what}: it seems to be {found.what}"
+    return ToolError(code, said, found.do.replace("FILE", str(path)))

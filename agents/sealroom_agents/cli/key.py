@@ -17,6 +17,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli import datakey
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.key_options import opener_options, openers, parties, recipient_options
 from sealroom_agents.cli.options import FILE, dry_run_option, json_option
 from sealroom_agents.cli.rehearsal import rehearsed
@@ -26,6 +27,7 @@ from sealroom_agents.errors import CommandExit, ToolError
 
 if TYPE_CHECKING:
     from sealroom.keys import Secret
+    from sealroom.sealed import SealedInfo
     from sealroom_agents.owner.key_file import KeyFile
 
 _key_file = click.argument("key_file", metavar="NAME.key", type=FILE)
@@ -101,9 +103,10 @@ def test(key_file: Path, sealed_file: Path | None, as_json: bool) -> int:
     """
     from sealroom import sealed
 
-    info = None if sealed_file is None else sealed.inspect(sealed_file)
+    info = None if sealed_file is None else _info(sealed_file)
     with held_key(key_file, all_of_them=True) as held:
         if info is not None:
+            datakey.need_of(held.file, info.header, name=str(key_file))
             commitment = info.index.key_commitment
             sealed.check_commitment(held.key, header_digest=info.header_digest, commitment=commitment)
     tried = {*held.by, *held.refused}
@@ -300,14 +303,26 @@ def held_key(key_file: Path, sealed_file: Path | None = None, *, all_of_them: bo
         held.key.wipe()
 
 
+def _info(sealed_file: Path) -> SealedInfo:
+    from sealroom import sealed
+
+    with expecting(sealed_file, SEALED):
+        return sealed.inspect(sealed_file)
+
+
 def _facts_of(sealed_file: Path, key: Secret) -> KeyFile:
     """The key's file without recipients, of a sealed file that the key opens. Raises `wrong-key`."""
     from sealroom import sealed
+    from sealroom.errors import SealIndexError
     from sealroom_agents.owner.custody import no_recipients
 
-    info = sealed.inspect(sealed_file)
+    info = _info(sealed_file)
     commitment = info.index.key_commitment
-    sealed.check_commitment(key, header_digest=info.header_digest, commitment=commitment)
+    try:
+        sealed.check_commitment(key, header_digest=info.header_digest, commitment=commitment)
+    except SealIndexError as error:
+        said = f"{sealed_file} does not open with this key: it is that of another file"
+        raise ToolError(error.code, said, "what a plain key is for stands in its first line") from None
     return no_recipients(info.header, commitment=commitment, now=int(time.time()))
 
 

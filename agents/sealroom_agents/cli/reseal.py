@@ -23,6 +23,7 @@ from sealroom_agents.cli.binding import (
     dataset_in,
     wrap_context,
 )
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import (
     FILE,
@@ -152,7 +153,8 @@ def _read(sealed_file: Path) -> tuple[Header, str]:
     from sealroom.sealed.header import MAX_HEADER_BYTES, Header
 
     try:
-        info = sealed.inspect(sealed_file)
+        with expecting(sealed_file, SEALED):
+            info = sealed.inspect(sealed_file)
     except WrapError as error:
         with sealed_file.open("rb") as stream:
             reader = ArchiveReader(stream.fileno())

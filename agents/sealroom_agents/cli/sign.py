@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sealroom.codes import Code
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.options import FILE, dry_run_option, json_option, keystore_option, yes_option
 from sealroom_agents.cli.rehearsal import rehearsed
 from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, table
@@ -58,7 +59,8 @@ def sign(
 
     if sum((keystore is not None, given is not None, show)) != 1:
         raise click.UsageError("needs one of --keystore, --signature and --show")
-    index = inspect(sealed_file).index
+    with expecting(sealed_file, SEALED):
+        index = inspect(sealed_file).index
     if show:
         message = to_hex(index.signed_bytes())
         click.echo(json.dumps({"personalMessage": message}) if as_json else message)

@@ -139,12 +139,13 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
+def progress(label: str, total: int | None) -> Iterator[Callable[[int, int], None] | None]:
     """A bar with rate and time left, on stderr, for large work on a terminal; nothing in a pipe.
 
-    Yields what to call with the bytes done and the bytes in all, or `None` where no bar is shown.
+    Without `total` the bytes in all show themselves on the way. Yields what to call with the bytes done and
+    those in all, or `None` where no bar is shown.
     """
-    if total < PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+    if (total is not None and total < PROGRESS_FROM_BYTES) or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

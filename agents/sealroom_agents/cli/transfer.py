@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.options import FILE, HashType, json_option, yes_option
 from sealroom_agents.cli.terminal import (
     complain,
@@ -19,10 +20,11 @@ from sealroom_agents.cli.terminal import (
     table,
 )
 from sealroom_agents.errors import CommandExit
-from sealroom_agents.owner.urls import MAX_PARALLEL, PARALLEL, require_supported, shown
+from sealroom_agents.owner.urls import MAX_PARALLEL, PARALLEL, WEB, require_supported, shown
 
-LENGTH_UNKNOWN = 2**62
-"""How long it is shows itself on the way."""
+_GOES_ON = "the same command goes on where this one was"
+_AS_IT_WAS = "nothing was changed there"
+_NOT_KNOWN = "it may be there, if the server had all of it: send it again"
 
 parallel_option = click.option(
     "--parallel",
@@ -72,20 +74,31 @@ def upload(
     scheme = require_supported(url)
     confirm(f"send {sealed_file} to {shown(url)}?", yes=yes)
     total = sealed_file.stat().st_size if sealed_file.is_file() else 0
+    arrived = False
+
+    def has_arrived() -> None:
+        nonlocal arrived
+        arrived = True
+
     try:
-        with interruptible(), progress(f"sending {sealed_file.name}", total) as advance:
+        with (
+            expecting(sealed_file, SEALED),
+            interruptible(),
+            progress(f"sending {sealed_file.name}", total) as advance,
+        ):
             sent = sending.upload(
                 sealed_file,
                 url,
                 overwrite=overwrite,
                 read_back=not no_read_back,
                 parallel=parallel,
+                arrived=has_arrived,
                 progress=advance,
             )
     except KeyboardInterrupt:
-        return _stopped(
-            "the same command goes on where this one was" if scheme == "s3" else "nothing is there"
-        )
+        if arrived:
+            return _stopped("all of it is there, but was not compared: send it again with --overwrite")
+        return _stopped(_GOES_ON if scheme == "s3" else _NOT_KNOWN if scheme in WEB else _AS_IT_WAS)
     facts = {
         "url": shown(url),
         "datasetId": to_hex(sent.info.dataset_id),
@@ -142,10 +155,10 @@ def fetch(
         registration=None if registration is None else load_registration(registration), digest=sha256
     )
     try:
-        with interruptible(), progress(f"fetching {out.name}", LENGTH_UNKNOWN) as advance:
+        with interruptible(), progress(f"fetching {out.name}", None) as advance:
             fetched = fetching.fetch(url, out, expected=expected, parallel=parallel, progress=advance)
     except KeyboardInterrupt:
-        return _stopped("the same command goes on where this one was")
+        return _stopped(_GOES_ON)
     info = fetched.info
     facts = {
         "sealed": str(out),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealroom.codes import Code
+from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.key_options import asked_key, key_options
 from sealroom_agents.cli.options import FILE, dry_run_option, json_option
 from sealroom_agents.cli.terminal import complain, interruptible, into_file, plural, progress, size, table
@@ -75,7 +76,8 @@ def unseal(sealed_file: Path, out: Path, force: bool, salvage: bool, dry_run: bo
         _need_pipe(salvage=salvage, as_json=as_json)
     elif not into_pipe:
         _refuse_place(out, force=force)
-    header = _header(sealed_file)
+    with expecting(sealed_file, SEALED):
+        header = _header(sealed_file)
     key = datakey.read(asked_key() or key_place(sealed_file, header), of=header)
     if not into_pipe:
         disk_space.need(out.absolute().parent, header.size, what=str(out))

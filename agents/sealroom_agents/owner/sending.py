@@ -48,13 +48,15 @@ def upload(
     overwrite: bool = False,
     read_back: bool = True,
     parallel: int = PARALLEL,
+    arrived: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> Sent:
     """Send a sealed file. Raises `SealError` when it is none or broken, `ToolError`: `source-changed`,
     `remote-differs`, and what `stores` raises.
 
-    parallel: requests at a time, where the store takes parts. progress: of sending and comparing together.
+    parallel: requests at a time, where the store takes parts. arrived: called once all of it is there, before
+    it is compared. progress: of sending and comparing together.
     """
     require_supported(url)
     with Outgoing(path) as outgoing:
@@ -77,6 +79,7 @@ def upload(
                 patience=patience,
                 progress=tell,
             )
+            arrived()
             if read_back:
                 async with stores.reading(url, patience, parallel) as incoming:
                     await _compare(incoming, outgoing, shown(url), parallel, patience, tell)

@@ -18,13 +18,18 @@ MAX_PARALLEL = 64
 
 
 def require_supported(url: str) -> str:
-    """The scheme of a URL. Raises `url-unsupported` for any that isn't named here, and for chained ones."""
+    """The scheme of a URL. Raises `url-unsupported` for any that isn't named here, for chained ones, and for
+    a folder of a store."""
     scheme, separator, rest = url.partition("://")
     if not separator or not rest or scheme not in WEB | STORES:
         raise ToolError(
             Code.URL_UNSUPPORTED,
             f"{shown(url) if separator else url} is no URL that sealed files go to",
             "s3://BUCKET/KEY, https://HOST/PATH or file:///PATH",
+        )
+    if scheme in STORES and rest.endswith("/"):
+        raise ToolError(
+            Code.URL_UNSUPPORTED, f"{shown(url)} is a folder", f"name the file in it: {shown(url)}NAME.tar"
         )
     return scheme
 
