@@ -105,6 +105,7 @@ CHANGES = {
     "no such type": ('type = "int64"', 'type = "int65"', "there is no type"),
     "a type that holds no pseudonym": ('type = "int64"', 'type = "int32"', "has pseudonym, and type int32"),
     "neither from nor value": ('from = "Geburtsdatum"\n', "", "needs either from"),
+    "what the first file leaves open": ('from = "Geburtsdatum"', 'from = ""', "has an empty from"),
     "both from and value": ('value = "A"', 'value = "A"\nfrom = "Haus"', "needs either from"),
     "two changes": ('keep = "month"', 'keep = "month"\npseudonym = true', "of which a column may have one"),
     "other without values": ('values = { m = "male", w = "female" }\n', "", "without values"),

@@ -305,5 +305,6 @@ def _guess(path: Path) -> str:
     raise ToolError(
         Code.NOT_A_TABLE,
         f"{path} is no Parquet, Arrow or CSV file",
-        "say what it is with --as; --as opaque seals any file or folder as it is",
+        "say what it is with --as; of FHIR and VCF sealroom prepare makes a table; "
+        "--as opaque seals any file or folder as it is",
     )

@@ -37,7 +37,9 @@ class Words(Fields):
         return super().raw(name)
 
     def line(self, name: str, default: str | None = None) -> str | None:
-        """Take a text that may be left out."""
+        """Take a text that may be left out; an empty one, as `prepare --init` leaves it, is refused."""
+        if self._left.get(name) == "":
+            self.fail(f"has an empty {name}", f"fill in {name}, or take the table out")
         return self.text(name, limit=MAX_TEXT) if self.has(name) else default
 
     def flag(self, name: str) -> bool:
