@@ -7,6 +7,7 @@ Each refused input differs by one thing from a twin that is taken.
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -458,3 +459,31 @@ def test_different_texts_are_counted_up_to_a_bound(tmp_path: Path) -> None:
     for many, told in ((MAX_DISTINCT, MAX_DISTINCT), (MAX_DISTINCT + 1, None)):
         pq.write_table(pa.table({"t": [str(n) for n in range(many)] * 3}), path)
         assert profile(path, name=path).columns[0].json()["distinct"] == told
+
+
+def test_a_first_line_that_may_be_a_row_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """OP-04. A file without a heading begins with a person."""
+    error = refused(tmp_path, b"4711,62.5,Erika Mustermann,true\n4712,50,x,false\n")
+    assert error.code == "columns-differ" and "names none of the columns" in error.message
+    told = f"{error.message} {error.hint}"
+    assert not any(cell in told for cell in ("4711", "62.5", "Erika", "Mustermann"))
+    twin = tmp_path / "twin.csv"
+    twin.write_bytes(b"PERSON,Name\n1,x\n")
+    source = look(twin, kind=None, declared=DECLARED)
+    assert source.columns is not None and [each.name for each in source.columns] == ["PERSON", "Name"]
+
+
+def test_a_long_quoted_cell_takes_no_memory_for_each_of_its_characters(tmp_path: Path) -> None:
+    note = "x" * (2 * 2**20) + '""' + "y" * 2**20
+    path = tmp_path / "t.csv"
+    path.write_text(f'person,note\n1,"{note}"\n')
+    with path.open("rb") as stream:
+        records = Records(stream, name="t.csv", delimiter=",")
+        tracemalloc.start()
+        try:
+            cells = [record.cells for record in records]
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert cells[1] == ["1", note.replace('""', '"')]
+    assert most < 16 * len(note)

@@ -17,6 +17,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom.schema import Column, String
+from sealroom.schema.columns import loose
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.csv_bytes import Text, text_of
@@ -34,7 +35,8 @@ MAX_HEADING_BYTES = 128 * 1024
 def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> tuple[tuple[Column, ...], Form]:
     """Columns of a CSV, names from its first line, types as declared, else text; and how it is written.
 
-    Raises `not-csv`, `compressed-damaged`.
+    A first line that has no declared name, however it is spelled, may be a row: it is refused, and not
+    repeated. Raises `not-csv`, `compressed-damaged`, `columns-differ`.
     """
     types = dict(declared)
     form = form_of(path, dialect)
@@ -43,6 +45,12 @@ def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> tup
     if trimmed != names:
         form = replace(form, trimmed=True)
     _check_names(path, trimmed)
+    if types and not {loose(name) for name in trimmed} & {loose(name) for name in types}:
+        raise ToolError(
+            Code.COLUMNS_DIFFER,
+            f"the first line of {path} names none of the columns that are declared",
+            "does the file begin with a line of names? what it begins with is not repeated here",
+        )
     return tuple(Column(name, types.get(name, String())) for name in trimmed), form
 
 

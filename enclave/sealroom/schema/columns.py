@@ -102,7 +102,7 @@ def misfits(declared: Iterable[Column], sealed: Iterable[Column]) -> Iterator[Mi
     want, have = dict(declared), dict(sealed)
     for name, kind in want.items():
         if name not in have:
-            like = next((each for each in have if each not in want and _plain(each) == _plain(name)), None)
+            like = next((each for each in have if each not in want and loose(each) == loose(name)), None)
             do = "add the column, or take it out of the schema"
             if like is not None:
                 do = f"rename {shown(like)}, which differs by capitals or spaces alone"
@@ -119,7 +119,7 @@ def misfits(declared: Iterable[Column], sealed: Iterable[Column]) -> Iterator[Mi
             yield Misfit(f"has {shown(name)} as {there}, declared {kind}", remedy)
 
 
-def _plain(name: str) -> str:
+def loose(name: str) -> str:
     """A name without what is easily written otherwise."""
     return "".join(name.split()).casefold()
 
