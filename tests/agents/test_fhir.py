@@ -130,6 +130,7 @@ def test_windows_line_endings_gzip_and_a_last_line_without_an_ending_are_read(tm
         (b'{"resourceType": "Patient", "id": "\xff"}', "is not one JSON object in UTF-8"),
         (b'{"resourceType": "Patient", "a": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "nested deeper"),
         (b'{"resourceType": "Patient", "a": ' + b"[" * 100_000, "nested deeper"),
+        (b'{"a": [' + b"[]," * MAX_DEPTH + b'"' + b'\\"' * 2**20, "is not one JSON object in UTF-8"),
         ({"resourceType": "Group"}, "is no Patient"),
         ({**PERSON, "birthDate": None}, "has null at birthDate"),
         ({**PERSON, "birthDate": {"day": SECRET}}, "no single value"),

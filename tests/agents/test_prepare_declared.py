@@ -146,6 +146,24 @@ def test_pseudonyms_and_their_study_come_together() -> None:
                                            "pseudonym = true\n").message  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version = " + "9" * 5000,
+        "a" + ".a" * 500_000 + " = 1",
+        '"\\""' + '."\\""' * 150_000 + " = 1",
+        "[" + "a . " * 200_000 + "a]",
+        '"' + '\\"' * 500_000,
+    ],
+    ids=["a long number", "a deep key", "a deep key in quotes", "a deep table", "a text without its end"],
+)
+def test_a_file_that_would_keep_its_parser_for_ever_is_refused(text: str) -> None:
+    with pytest.raises(ToolError) as error:
+        read(text)
+    assert error.value.code == "prepare-malformed"
+    assert read(WHOLE + "# " + "1.2.840.10008." * 4)
+
+
 def test_what_is_no_text_or_too_much_is_refused() -> None:
     good = b'version = 1\n[columns.a]\nfrom = "a"\ntype = "int64"\n'
     parse(good, name="a")

@@ -111,7 +111,7 @@ def _read(file: Path) -> Values:
         raise ConfigurationError(Code.CONFIGURATION, f"{file} is larger than {MAX_BYTES} bytes")
     try:
         values = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or a number without end
         raise ConfigurationError(Code.CONFIGURATION, f"{file} is no TOML: {error}") from error
     here = file.parent.absolute()
     # Also where it is the default: processes with other working folders would have a database each.

@@ -35,7 +35,8 @@ BATCH_ROWS = 8192
 BATCH_BYTES = 32 * 2**20
 """Bytes of lines of which one batch is made."""
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A text that is not closed is taken to its end: to look again from each quote in it would take for ever.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WRONG = "entered-in-error"
 _OFFSET = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(\.[0-9]+)?([+-][0-9]{2}:[0-9]{2})")

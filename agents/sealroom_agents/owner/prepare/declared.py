@@ -61,6 +61,10 @@ KEPT_OF_A_DAY = ("year", "month", "day")
 """What may be kept of a day or an instant."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORDS = re.compile(r"[a-z]+( [a-z]+){11}")
+_DEEP_KEY = re.compile(
+    rb"(?<![\w-])(?:(?:[\w-]++|\"(?:[^\"\\\n]|\\.){0,128}+\"|'[^'\n]{0,128}+')[ \t]*+\.[ \t]*+){64}"
+)
+"""A key of more names than any has here: the parser's time grows with the square of their number."""
 
 Scalar = str | int | float | bool | date
 """A value as a declared file writes one."""
@@ -147,12 +151,16 @@ def parse(data: bytes, *, name: str) -> Declared:
     """The same of its bytes; `name` is what messages call the file."""
     if len(data) > MAX_BYTES:
         raise _malformed(f"{name} is longer than {MAX_BYTES:,} bytes")
+    if _DEEP_KEY.search(data) is not None:
+        raise _malformed(f"{name} is nested too deep")
     try:
         members = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise _malformed(f"{name} is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise _malformed(f"{name} is no TOML: {error}") from None
+    except ValueError:  # of Python's limit on digits
+        raise _malformed(f"{name} has a number that is too long") from None
     except RecursionError:
         raise _malformed(f"{name} is nested too deep") from None
     words = Words(members, name)
