@@ -436,6 +436,43 @@ def test_a_server_that_drips_is_given_up(server: RangeServer, target: Path, expe
     over.set()
 
 
+@pytest.mark.parametrize("line", [b"x", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["headers", "100"])
+@pytest.mark.parametrize("after_number", [0, 2])
+def test_a_server_whose_answer_never_begins_is_given_up(
+    line: bytes, after_number: int, server: RangeServer, target: Path, expected: Expected
+) -> None:
+    """What it sends comes in time, and is no answer."""
+    over = threading.Event()
+
+    def drip(answer: Answer) -> None:
+        while not over.wait(0.05):
+            answer.request.wfile.write(line)
+            answer.request.wfile.flush()
+
+    server.lie = after(after_number, drip)
+    limits = Limits(tries=1, connect_s=1.0, idle_s=1.0)
+    try:
+        assert refused(server, target, expected, limits=limits).code == "remote-unreachable"
+    finally:
+        over.set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
+def test_a_file_of_another_that_lies_there_is_not_written_into(
+    server: RangeServer, target: Path, expected: Expected
+) -> None:
+    """Who made it may have it open, and write into it once it was compared."""
+    target.parent.mkdir()
+    theirs = target.with_name(f".{target.name}.fetching")
+    theirs.touch()
+    os.chown(theirs, 4711, 4711)
+    with theirs.open("r+b") as held:
+        fetch(server, target, expected)
+        assert not os.path.samestat(os.fstat(held.fileno()), target.stat())
+        assert held.read() == b""
+    assert target.stat().st_uid == 0
+
+
 def test_a_stopped_run_says_how_to_go_on(server: RangeServer, tar: Path, target: Path) -> None:
     held = threading.Event()
     server.lie = after(1, lambda answer: held.wait(PATIENCE_S) and None)

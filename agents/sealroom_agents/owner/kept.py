@@ -28,9 +28,9 @@ def open_kept(path: Path) -> int | None:
             found = os.fstat(descriptor)
             there = os.stat(path, follow_symlinks=False)
             # The run before may have removed or renamed it between our opening and our lock; and a file that
-            # has another name too is no longer ours to write.
+            # has another name too, or another owner, who may have it open, is no longer ours to write.
             if os.path.samestat(found, there) and stat.S_ISREG(found.st_mode):
-                if found.st_nlink == 1:
+                if found.st_nlink == 1 and found.st_uid == os.geteuid():
                     os.fchmod(descriptor, PRIVATE)
                     return descriptor
                 os.unlink(path)

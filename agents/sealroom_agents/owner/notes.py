@@ -86,7 +86,7 @@ class Notes:
         """Note a new upload in place of what was there."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
-            self.keep = True
+            self.keep = self.possible
             self._add(
                 {"version": VERSION, "file": upload.file, "id": upload.id, "partSize": upload.part_size}
             )
@@ -114,8 +114,12 @@ class Notes:
 
     def _add(self, value: dict[str, object]) -> None:
         assert self._descriptor is not None
-        os.lseek(self._descriptor, 0, os.SEEK_END)
-        os.write(self._descriptor, json.dumps(value).encode() + b"\n")
+        try:
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+            os.write(self._descriptor, json.dumps(value).encode() + b"\n")
+        except OSError:
+            # No room for notes: what is sent goes on, and no other run goes on with it.
+            self.keep = self.possible = False
 
 
 def _object(line: bytes) -> dict[str, object]:

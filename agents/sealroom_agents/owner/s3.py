@@ -60,6 +60,13 @@ class Bucket:
             return answer
         raise AssertionError("the block returns or raises")
 
+    def said(self, answer: dict[str, Any], name: str) -> Any:
+        """What an answer must tell. Raises `remote-refused` where it does not."""
+        found = answer.get(name)
+        if found in (None, ""):
+            raise refused(self.place, f"answers without {name}")
+        return found
+
     @asynccontextmanager
     async def errors(self, within_s: float | None) -> AsyncIterator[None]:
         """What S3 and the libraries below raise, as ours: it may name a bucket, never a secret."""

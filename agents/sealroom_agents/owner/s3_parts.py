@@ -59,7 +59,7 @@ async def send(
     pending = await _resumed(bucket, outgoing, notes, size)
     if pending is None:
         begun = await bucket.call("create_multipart_upload", ContentType="application/x-tar")
-        pending = _Pending(bucket, Upload(outgoing.identity.hex(), begun["UploadId"], size), {})
+        pending = _Pending(bucket, Upload(outgoing.identity.hex(), bucket.said(begun, "UploadId"), size), {})
         notes.begin(pending.upload)
     try:
         kept = await pending.send(outgoing, notes, parallel, progress)
@@ -148,9 +148,11 @@ async def _listed(bucket: Bucket, upload: Upload) -> dict[int, tuple[str, int]]:
     while True:
         answer = await bucket.call("list_parts", UploadId=upload.id, PartNumberMarker=after)
         for part in answer.get("Parts", []):
-            found[part["PartNumber"]] = (part["ETag"], part["Size"])
+            number, tag = bucket.said(part, "PartNumber"), bucket.said(part, "ETag")
+            found[number] = (tag, bucket.said(part, "Size"))
         marker = int(answer.get("NextPartNumberMarker") or 0)
-        if not answer.get("IsTruncated") or marker <= after:
+        # No list is longer than an upload may be.
+        if not answer.get("IsTruncated") or not after < marker < MAX_PARTS:
             return found
         after = marker
 
@@ -178,6 +180,7 @@ class _Pending:
                 )
             finally:
                 slots.release()
+            self._bucket.said(answer, "ETag")
             self._sent[number] = {name: answer[name] for name in _SUMS if answer.get(name)}
             notes.sent(number, self._sent[number])
             progress(len(block))

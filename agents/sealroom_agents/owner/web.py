@@ -6,6 +6,7 @@ A signed URL carries its permission in the query, so no message shows more of a 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import urllib.request
@@ -97,7 +98,11 @@ class WebFile:
 
     @asynccontextmanager
     async def _get(self, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with _errors(self._place), _asked(self._session, "GET", self._url, headers) as answer:
+        limits = self._patience.limits
+        async with _errors(self._place), AsyncExitStack() as stack:
+            # A server may drip its headers too, or say without end that it goes on (100).
+            async with asyncio.timeout(limits.connect_s + limits.idle_s):
+                answer = await stack.enter_async_context(_asked(self._session, "GET", self._url, headers))
             yield answer
 
     async def _body_of(self, answer: aiohttp.ClientResponse, target: Window | Sink) -> None:
