@@ -597,3 +597,11 @@ def test_an_error_of_the_source_stays_one_of_this_program(tmp_path: Path) -> Non
             read(tmp_path, data)
         except SealroomError as error:
             assert error.code in ("not-csv", "csv-does-not-fit", "compressed-damaged")
+
+
+@pytest.mark.parametrize("cell", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_an_offset_that_leads_out_of_the_years_is_refused(cell: str, tmp_path: Path) -> None:
+    """No cell could be written so, and what reads the table could not show it."""
+    data = f"id,v\n1,{cell}\n".encode()
+    error = refused(tmp_path, data, columns(id="int64", v="timestamp(ms, UTC)"))
+    assert "there is no such timestamp" in error.message

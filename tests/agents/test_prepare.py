@@ -248,6 +248,19 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert error.hint == "did you mean Alter?"
 
 
+def test_a_first_line_that_may_be_a_row_is_not_repeated(tmp_path: Path) -> None:
+    """OP-04."""
+    path = tmp_path / "t.csv"
+    path.write_text("4711,Erika Mustermann\n4712,Max\n")
+    text = 'version = 1\n[columns.name]\nfrom = "Name"\ntype = "string"\n'
+    error = refused(run, path, text)
+    assert error.code == "prepare-unfit" and "Name" in error.message
+    assert not any(cell in f"{error.message} {error.hint}" for cell in ("4711", "Erika"))
+    path.write_text("Nr,Name\n4712,Max\n")
+    other = text + '[columns.id]\nfrom = "Geschlecht"\ntype = "string"\n'
+    assert "Nr" in str(refused(run, path, other).hint)
+
+
 def test_no_key_is_needed_where_no_pseudonyms_are_made(tmp_path: Path) -> None:
     columns = '[columns.a]\nfrom = "a"\ntype = "int64"\n'
     assert from_csv(tmp_path, "a;b\n1;x\n", columns, key=None) == [{"a": 1}]

@@ -123,7 +123,13 @@ def _cast(text: Any, kind: ColumnType) -> Any:
         if isinstance(kind, Time):  # Arrow reads instants, and no times of a day
             instants = pc.binary_join_element_wise("1970-01-01", text, " ")
             return pc.cast(pc.cast(instants, pyarrow.timestamp(kind.unit)), wanted)
-        return pc.cast(text, wanted)
+        found = pc.cast(text, wanted)
+        if isinstance(kind, Timestamp) and kind.zone is not None:
+            # An offset may lead out of the years that a cell can be written with.
+            years = pc.year(found.cast(pyarrow.timestamp(kind.unit)))
+            inside = pc.and_(pc.greater_equal(years, 1), pc.less_equal(years, 9999))
+            return None if pc.all(inside).as_py() is False else found
+        return found
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError):
         return None
 

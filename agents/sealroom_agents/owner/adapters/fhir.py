@@ -14,12 +14,11 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any, NoReturn
 
 from sealroom.codes import Code
-from sealroom.schema import MAX_ROWS, Column, ColumnType, String, Timestamp
+from sealroom.schema import MAX_ROWS, Column, String
 from sealroom_agents.owner.adapters.declared import declared_columns
 from sealroom_agents.owner.adapters.fhir_columns import Taken, read_taken
 from sealroom_agents.owner.adapters.fhir_paths import Number, Path, Unfit, plain
@@ -39,7 +38,6 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?+|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _WRONG = "entered-in-error"
-_OFFSET = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(\.[0-9]+)?([+-][0-9]{2}:[0-9]{2})")
 _SAYS_WRONG = (Path.parse("status"), Path.parse("verificationStatus.coding.code"))
 """Where a resource says that it is wrong."""
 
@@ -125,14 +123,6 @@ class Resources(Table):
     def where(self, row: int) -> str:
         return f"line {self._rows[row]:,}"
 
-    def typed(self, text: Any, kind: ColumnType) -> Any:
-        """As `Table.typed`; an instant may tell its offset, as FHIR's do."""
-        if isinstance(kind, Timestamp) and kind.zone is not None:
-            import pyarrow
-
-            text = pyarrow.array([_instant(each) for each in text.to_pylist()], pyarrow.string())
-        return super().typed(text, kind)
-
     def notes(self) -> Sequence[tuple[str, str]]:
         taken = (f"{self._form.resource} taken", f"{len(self._rows):,}")
         return (taken, ("left out by only", f"{self._left_out:,}")) if self._form.only else (taken,)
@@ -160,18 +150,6 @@ def read_resource(line: bytes, kind: str) -> dict[str, Any]:
     if resource.get("resourceType") != kind:
         raise Unfit(f"is no {kind}", "a file has resources of one type: name it with resource")
     return resource
-
-
-def _instant(text: str | None) -> str | None:
-    """An instant with an offset in universal time; any other text as it is."""
-    found = None if text is None else _OFFSET.fullmatch(text)
-    if found is None:
-        return text
-    try:
-        moment = datetime.fromisoformat(found[1] + found[3]).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return text
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{found[2] or ''}Z"
 
 
 def _refuse_wrong(resource: dict[str, Any]) -> None:

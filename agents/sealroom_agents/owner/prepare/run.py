@@ -132,11 +132,11 @@ def prepared(path: Path, declared: Declared, *, key: Secret | None, place: Path)
         lacking = [each.source for each in declared.columns if each.source not in (None, *types)]
         if lacking:
             near = nearest(str(lacking[0]), types)
-            raise ToolError(
-                Code.PREPARE_UNFIT,
-                f"{path} has no column {', '.join(map(str, lacking))}",
-                f"did you mean {near}?" if near else f"it has {', '.join(list(types)[:20])}",
-            )
+            hint = f"did you mean {near}?" if near else f"it has {', '.join(list(types)[:20])}"
+            if near is None and not any(each.source in types for each in declared.columns):
+                # The first line of a CSV may be a row (OP-04).
+                hint = "does it begin with a line of names? --init writes a file of those that it has"
+            raise ToolError(Code.PREPARE_UNFIT, f"{path} has no column {', '.join(map(str, lacking))}", hint)
         steps = {
             each.name: Step(each, types[each.source], table, pseudonyms=_pseudonyms(each, declared, key))
             for each in declared.columns
