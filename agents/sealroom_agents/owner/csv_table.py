@@ -35,8 +35,7 @@ MAX_HEADING_BYTES = 128 * 1024
 def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> tuple[tuple[Column, ...], Form]:
     """Columns of a CSV, names from its first line, types as declared, else text; and how it is written.
 
-    A first line that has no declared name, however it is spelled, may be a row: it is refused, and not
-    repeated. Raises `not-csv`, `compressed-damaged`, `columns-differ`.
+    Raises `not-csv`, `compressed-damaged`.
     """
     types = dict(declared)
     form = form_of(path, dialect)
@@ -45,13 +44,18 @@ def csv_heading(path: Path, declared: Sequence[Column], dialect: Dialect) -> tup
     if trimmed != names:
         form = replace(form, trimmed=True)
     _check_names(path, trimmed)
-    if types and not {loose(name) for name in trimmed} & {loose(name) for name in types}:
+    return tuple(Column(name, types.get(name, String())) for name in trimmed), form
+
+
+def require_names(path: Path, columns: Sequence[Column], declared: Sequence[Column]) -> None:
+    """A first line that has no declared name, however it is spelled, may be a row: it is refused, and not
+    repeated (OP-04). Raises `columns-differ`."""
+    if declared and not {loose(name) for name, _ in columns} & {loose(name) for name, _ in declared}:
         raise ToolError(
             Code.COLUMNS_DIFFER,
             f"the first line of {path} names none of the columns that are declared",
             "does the file begin with a line of names? what it begins with is not repeated here",
         )
-    return tuple(Column(name, types.get(name, String())) for name in trimmed), form
 
 
 def csv_batches(

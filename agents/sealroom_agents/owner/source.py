@@ -24,7 +24,7 @@ from sealroom_agents.owner import arrow_ipc, csv_cells, folder, to_parquet
 from sealroom_agents.owner.csv_bytes import SUFFIXES, compression_of
 from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.csv_form import Form
-from sealroom_agents.owner.csv_table import csv_batches, csv_heading, line_of_row
+from sealroom_agents.owner.csv_table import csv_batches, csv_heading, line_of_row, require_names
 from sealroom_agents.owner.disk_space import Free, free_at, need
 from sealroom_agents.owner.parquet_note import look_parquet
 from sealroom_agents.owner.parquet_rows import ParquetRows
@@ -124,7 +124,7 @@ def look(
     `declared` are the columns that the recipe declares, `None` without a recipe; `dialect` says how a CSV is
     written. Raises `ToolError`:
     `source-missing`, `source-unsupported`, `not-a-table`, `not-arrow`, `not-csv`, `columns-undeclared`,
-    `folder-unsupported`; and `SealError` `not-parquet`.
+    `columns-differ`, `folder-unsupported`; and `SealError` `not-parquet`.
     """
     check_path(path)
     kind = kind or _guess(path)
@@ -160,6 +160,7 @@ def look(
             )
         dialect = dialect or Dialect()
         columns, form = csv_heading(path, declared, dialect)
+        require_names(path, columns, declared)
         return Source(path, kind, columns, rows=None, size=size, dialect=dialect, form=form)
     return Source(path=path, kind="opaque", columns=None, rows=None, size=size)
 
