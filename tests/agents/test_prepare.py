@@ -198,6 +198,8 @@ CHANGED: dict[str, tuple[pa.Array, str, str]] = {
     "fewer bits": (pa.array([0.5, 0.1]), 'type = "float32"', "row 2"),
     "digits behind the point": (pa.array([0.25, 0.125]), 'type = "decimal(4, 2)"', "row 2"),
     "no flag": (pa.array([1, 2]), 'type = "bool"', "row 2"),
+    "a product without end": (pa.array([1.0, 1e300]), 'type = "float32"\nfactor = 2.0', "row 2"),
+    "a product that vanishes": (pa.array([0.0, 1e-300]), 'type = "float32"\nfactor = 2.0', "row 2"),
     "a time of day": (pa.array([datetime(2020, 1, 1), datetime(2020, 1, 1, 3)]), 'type = "date"', "row 2"),
     "a finer clock": (
         pa.array([datetime(2020, 1, 1), datetime(2020, 1, 1, 0, 0, 0, 5)]),

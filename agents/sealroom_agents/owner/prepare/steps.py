@@ -185,11 +185,17 @@ def _times(numbers: Any, factor: float, wanted: ColumnType) -> Any:
     from sealroom.schema.arrow import arrow_type
 
     # A product is rounded once, to the nearest float64, and once more where fewer bits are declared.
-    found = pc.multiply(numbers.cast(pyarrow.float64()), factor)
-    became = pc.and_(pc.is_inf(found), pc.is_finite(numbers.cast(pyarrow.float64())))
+    given = numbers.cast(pyarrow.float64())
+    found = pc.multiply(given, factor).cast(arrow_type(wanted), safe=False)
+    told = found.cast(pyarrow.float64())
+    became = pc.or_(
+        pc.and_(pc.is_inf(told), pc.is_finite(given)),
+        pc.and_(pc.equal(told, 0.0), pc.not_equal(given, 0.0)),
+    )
     if pc.any(became).as_py():
-        raise CellError(pc.index(became, True).as_py(), "times the factor is larger than a float64 holds")
-    return found.cast(arrow_type(wanted), safe=False)
+        said = f"times the factor is larger or smaller than {wanted.name} holds"
+        raise CellError(pc.index(became, True).as_py(), said)
+    return found
 
 
 def _kept(days: Any, keep: str, wanted: ColumnType) -> Any:
