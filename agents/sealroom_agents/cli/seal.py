@@ -25,9 +25,12 @@ from sealroom_agents.cli.options import (
     study_option,
     yes_option,
 )
+from sealroom_agents.cli.prepare_told import prepared_lines
+from sealroom_agents.cli.pseudonym_options import pseudonym_key_options
 from sealroom_agents.cli.seal_asked import ask_chain, hear, tell
 from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
 from sealroom_agents.cli.seal_owned import keystore_in, owned_by, unlocked
+from sealroom_agents.cli.seal_prepared import asked_preparing
 from sealroom_agents.cli.seal_report import leaves_and_stays, rehearse, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
@@ -58,6 +61,14 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
     help="What to seal; see above. - is standard input.",
 )
 @input_options(*TABLES, "opaque")
+@click.option(
+    "--prepare",
+    type=FILE,
+    metavar="FILE",
+    help="Make the columns that this declared file names of the input, and seal these; it is kept beside "
+    "the data key. See sealroom prepare.",
+)
+@pseudonym_key_options
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
 @click.option("--name", metavar="NAME", help="The dataset's name in the recipe.  [default: the input's name]")
 @click.option(
@@ -122,6 +133,7 @@ def seal(
     yes: bool,
     as_json: bool,
     kind: str | None = None,
+    prepare: Path | None = None,
     registers: bool = False,
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
@@ -147,6 +159,9 @@ def seal(
     dataset, and pass --yes, as nobody can be asked. Until it is sealed it stands in a file without a name in
     the folder where the command runs. An Arrow stream marks its end; of a CSV, compare the rows.
 
+    With --prepare, the input becomes these columns by a declared file, ids of persons become pseudonyms, and
+    no plain file lies on disk by its name. The declared file is kept beside the data key.
+
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
     column. It may be compressed by gzip or zstd; how its numbers, dates and missing values are written is
     yours to say, as --decimal , --dates %d.%m.%Y for a German export. Before you are asked, rows and each
@@ -168,6 +183,7 @@ def seal(
     Example:
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL
       sealroom seal --owner hospital-A --in cohort-A.csv --sign-with officer.json
+      sealroom seal --owner hospital-A --in export.csv --name cohort-A --prepare cohort-A.prepare.toml
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
       sealroom seal --owner hospital-A --in fixed.parquet --name cohort-A --new-version --rpc URL
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL --dry-run
@@ -230,9 +246,13 @@ def seal(
     declared = None if card is None else dataset_in(card.recipe, owner=owned.place, name=dataset)
     columns = None if declared is None else declared.columns
     kind = kind or given_kind()
-    found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
-    if not registers:
-        require_csv(found)
+    preparing = asked_preparing(prepare, source, keys=outputs.key.parent, name=dataset, version=version)
+    if preparing is not None:
+        found = sources.look_prepared(source, preparing)
+    else:
+        found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
+        if not registers:
+            require_csv(found)
     if declared is not None and declared.schema is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: it does not read it")
     elif declared is not None and declared.schema is None and found.entries is None:
@@ -264,8 +284,9 @@ def seal(
         plain = stack.enter_context(made(job))
         seen = None if found.columns is None else profiled(job, plain)
         beside = () if before is None else compared(before, job, seen)
+        told = [] if plain.ready.prepared is None else prepared_lines(plain.ready.prepared)
         if shown and (seen is not None or beside):
-            click.echo(table([*rows_and_columns(seen), *beside]), err=True)
+            click.echo(table([*told, *rows_and_columns(seen), *beside]), err=True)
         if dry_run:
             rehearse(job, seen, heard, beside, signing, as_json=as_json)
             return
@@ -276,4 +297,4 @@ def seal(
         finally:
             if signer is not None:
                 signer.key.wipe()
-    report(summary, job, seen, signer, heard, beside, as_json=as_json, registers=registers)
+    report(summary, job, plain, seen, signer, heard, beside, as_json=as_json, registers=registers)

@@ -97,6 +97,13 @@ def refuse_existing(outputs: Outputs) -> None:
         raise ToolError(Code.KEY_EXISTS, f"{outputs.key} exists, and a data key is never overwritten", hint)
     if os.path.lexists(outputs.sealed):
         raise ToolError(Code.OUTPUT_EXISTS, f"{outputs.sealed} exists, and may be registered already", hint)
+    if os.path.lexists(outputs.prepare):
+        # It would be taken for the file by which this dataset was prepared.
+        raise ToolError(
+            Code.OUTPUT_EXISTS,
+            f"{outputs.prepare} exists, where the declared file of this dataset is kept",
+            "it is of a dataset whose key is gone: move it elsewhere; --prepare takes it from there",
+        )
 
 
 def need_space(job: Job) -> None:

@@ -13,7 +13,8 @@ from sealroom_agents.cli.binding import (
     bound_json,
     bound_lines,
 )
-from sealroom_agents.cli.sealing import Job
+from sealroom_agents.cli.prepare_told import prepared_facts
+from sealroom_agents.cli.sealing import Job, Plain
 from sealroom_agents.cli.terminal import (
     plural,
     size,
@@ -41,6 +42,8 @@ def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
         lines.append(("for", "nobody yet: sealroom reseal wraps its key for a study"))
     if source.form is not None:
         lines.append(("read as", source.form.words()))
+    if source.preparing is not None:
+        lines.append(("kept", f"{source.preparing.file}, as {outputs.prepare}"))
     if source.remade is not None:
         lines.append(("sealed as", source.remade))
     if source.columns is None:
@@ -114,6 +117,7 @@ def _heard(heard: Heard, beside: Sequence[tuple[str, str]]) -> dict[str, object]
 def report(
     summary: SealSummary,
     job: Job,
+    plain: Plain,
     seen: Profile | None,
     signer: Signer | None,
     heard: Heard,
@@ -127,6 +131,7 @@ def report(
     from sealroom.encoding import to_hex
 
     outputs = job.outputs
+    prepared = plain.ready.prepared
     ids = {"dataset_id": summary.dataset_id, "header_digest": summary.header_digest}
     if as_json:
         facts = {
@@ -146,6 +151,9 @@ def report(
             "key": str(outputs.key),
             "recipients": [party.name for party in job.parties],
             "registration": str(outputs.registration),
+            "prepare": None
+            if prepared is None
+            else {"file": str(outputs.prepare), **prepared_facts(prepared)},
             "signer": None if signer is None else signer.address,
             "readAs": None if job.source.form is None else job.source.form.json(),
             "sealedAs": job.source.remade,
@@ -182,6 +190,7 @@ def report(
                 ("key", f"{outputs.key}  {_kept(job)}"),
                 ("report key", f"{job.report_key.place or 'your own'}  opens the reasons of failed runs"),
                 ("registration", str(outputs.registration)),
+                *([] if prepared is None else [("prepared", f"as {outputs.prepare} declares")]),
                 *([] if registers else left),
             ]
         )

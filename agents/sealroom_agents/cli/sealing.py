@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealroom.codes import Code
+from sealroom.files import PRIVATE, write_atomic
 from sealroom_agents.cli.terminal import progress, warn
 from sealroom_agents.errors import ToolError
 
@@ -71,7 +72,11 @@ def made(job: Job) -> Iterator[Plain]:
     with ExitStack() as stack:
         with progress(f"reading {source.called.name}", source.size if source.remade else 0) as reading:
             step = None if reading is None else partial(_step, reading, source.size)
-            ready = stack.enter_context(sources.ready(source, advance=step))
+            try:
+                ready = stack.enter_context(sources.ready(source, advance=step))
+            finally:
+                if source.preparing is not None and source.preparing.key is not None:
+                    source.preparing.key.wipe()
         yield Plain(ready, _state(ready.path))
 
 
@@ -137,6 +142,8 @@ def seal_as_made(job: Job, plain: Plain, signer: Signer | None) -> SealSummary:
             else:
                 datakey.create(staging.key, key, owner=job.place, dataset=what)
             staging.registration.write_bytes(registration_of_file(info))
+            if source.preparing is not None:
+                write_atomic(staging.prepare, source.preparing.declared.data, mode=PRIVATE)
             job.report_key.keep()
             staging.publish()
             return summary

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sealroom.codes import Code
 from sealroom.schema import Column
@@ -31,7 +31,12 @@ from sealroom_agents.owner.parquet_rows import ParquetRows
 from sealroom_agents.owner.spool import called, nameless, place_of
 from sealroom_agents.owner.table_folder import TableFolder, folder_batches, look_folder, table_files
 
-KINDS = ("parquet", "arrow", "csv", "opaque")
+if TYPE_CHECKING:
+    from sealroom.keys import Secret
+    from sealroom_agents.owner.prepare.declared import Declared
+    from sealroom_agents.owner.prepare.run import Prepared
+
+KINDS = ("parquet", "arrow", "csv", "opaque", "prepared")
 OPAQUE_FILE, OPAQUE_FOLDER = "application/octet-stream", "application/x-tar"
 """Media types of what is no table."""
 
@@ -50,6 +55,18 @@ def name_of(path: Path) -> str:
     inner = Path(path.stem)
     packed = path.suffix.lower() in SUFFIXES and inner.suffix.lower() in CSV_SUFFIXES
     return inner.stem if packed else path.stem
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """By what an input is prepared."""
+
+    file: Path
+    """The declared file."""
+    declared: Declared
+    """What it says."""
+    key: Secret | None
+    """The key of pseudonyms; `None` where none are made."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,8 @@ class Source:
     """How the cells of a CSV are written, as its owner says."""
     form: Form | None = None
     """How a CSV turned out to be written; `None` for what is none."""
+    preparing: Preparing | None = None
+    """By what it is prepared; `None` where it is sealed as it is."""
 
     @property
     def called(self) -> Path:
@@ -97,6 +116,8 @@ class Source:
         """What is sealed instead of the input's own bytes, in words; `None` when it is those bytes."""
         if self.entries is not None:
             return f"a tar of its {len(self.entries):,} files and folders, without their times and owners"
+        if self.preparing is not None:
+            return f"the columns that {self.preparing.file} declares, as Parquet"
         if self.table is not None:
             return f"one Parquet file of the rows of {len(self.table.files):,} files"
         return {"arrow": "the same columns as Parquet", "csv": "the declared columns as Parquet"}.get(
@@ -114,6 +135,8 @@ class Ready:
     """Its bytes."""
     rows: int | None = None
     """Rows that were written to it, where it was made."""
+    prepared: Prepared | None = None
+    """How it was prepared, where it was."""
 
 
 def look(
@@ -208,6 +231,22 @@ def _parquet(source: Source, advance: Advance | None) -> Iterator[Any]:
         to_parquet.same_rows(source.path, footer=parquet.rows, decoded=done)
 
 
+def look_prepared(path: Path, preparing: Preparing) -> Source:
+    """Find out whether an input can be prepared. Raises as `sealroom_agents.owner.prepare.run.prepared`."""
+    from sealroom_agents.owner.prepare.run import prepared
+
+    place = path.absolute().parent
+    with prepared(path, preparing.declared, key=preparing.key, place=place) as made:
+        return Source(
+            path=path,
+            kind="prepared",
+            columns=made.columns,
+            rows=None,
+            size=made.table.size,
+            preparing=preparing,
+        )
+
+
 @contextmanager
 def ready(
     source: Source,
@@ -222,9 +261,11 @@ def ready(
     need(source.place, source.size, what=f"what is made of {source.path}", free=free)
     before = source.path.stat()
     with nameless(source.place) as (stream, path):
-        rows = None
+        rows, made = None, None
         try:
-            if source.entries is not None:
+            if source.preparing is not None:
+                rows, made = _prepare(source, source.preparing, stream, advance)
+            elif source.entries is not None:
                 folder.pack(list(source.entries), stream, advance=advance)
             else:
                 from sealroom.schema.arrow import arrow_schema
@@ -242,7 +283,19 @@ def ready(
         after = source.path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise ToolError(Code.SOURCE_CHANGED, f"{source.path} changed while it was read", "run it again")
-        yield Ready(path, os.fstat(stream.fileno()).st_size, rows)
+        yield Ready(path, os.fstat(stream.fileno()).st_size, rows, made)
+
+
+def _prepare(
+    source: Source, preparing: Preparing, target: BinaryIO, advance: Advance | None
+) -> tuple[int, Prepared]:
+    from sealroom.schema.arrow import arrow_schema
+    from sealroom_agents.owner.prepare.run import prepared
+
+    place = source.path.absolute().parent
+    with prepared(source.path, preparing.declared, key=preparing.key, place=place) as made:
+        rows = to_parquet.write_batches(made.batches(advance=advance), arrow_schema(made.columns), target)
+        return rows, made
 
 
 def check_path(path: Path) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three files that appear together: the sealed dataset, its data key and its registration.
+"""Three files that appear together: the sealed dataset, its data key and its registration. Where the input
+was prepared, a fourth: the declared file by which it was.
 
 Each is made in a hidden folder beside its place, and moved at the end. There are two such folders, because
 what lies beside the sealed file may be sent away at any moment: the key is made, and stays, in its own.
@@ -23,8 +24,10 @@ from types import TracebackType
 from sealroom.codes import Code
 from sealroom.files import PUBLIC, TargetExists, fsync_folder, link_new, write_atomic
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.prepare.kept import kept_file
 
 SEALED, KEY, REGISTRATION = "sealed.tar", "data.key", "registration.json"
+PREPARE = "prepare.toml"
 KEY_PLACE = "key-place"
 """File that names the hidden folder of the key, for a next run that is told to keep its key elsewhere."""
 MAX_PATH_BYTES = 4096
@@ -52,6 +55,11 @@ class Outputs:
         return self.key.with_name(f".{self.key.name}.sealing")
 
     @property
+    def prepare(self) -> Path:
+        """Where the declared file is kept, of a dataset that was prepared."""
+        return kept_file(self.key)
+
+    @property
     def all(self) -> tuple[Path, Path, Path]:
         """All three."""
         return self.sealed, self.key, self.registration
@@ -65,6 +73,8 @@ class Staging:
         self.sealed = outputs.workshop / SEALED
         self.registration = outputs.workshop / REGISTRATION
         self.key = outputs.key_workshop / KEY
+        self.prepare = outputs.key_workshop / PREPARE
+        """For the caller to make, or to leave out."""
         self._open = ExitStack()
 
     def __enter__(self) -> Staging:
@@ -90,13 +100,17 @@ class Staging:
         self._open.close()
 
     def publish(self) -> None:
-        """Move all three to their places; none is written over but an older registration.
+        """Move all to their places; none is written over but an older registration.
 
         Raises `key-exists` or `output-exists` when one appeared meanwhile.
         """
         out = self._outputs
         _place(self.key, out.key, Code.KEY_EXISTS)
+        placed = [out.key]
         try:
+            if self.prepare.exists():
+                _place(self.prepare, out.prepare, Code.OUTPUT_EXISTS)
+                placed.append(out.prepare)
             fsync_folder(out.key.parent)
             # A copy: the hidden folder keeps the registration until the sealed file is in place.
             write_atomic(out.registration, self.registration.read_bytes(), mode=PUBLIC, replace=True)
@@ -108,7 +122,8 @@ class Staging:
         except BaseException:
             # The key of a sealed file that is in place must never be removed.
             if not _stands(self.sealed, out.sealed):
-                out.key.unlink(missing_ok=True)
+                for path in placed:
+                    path.unlink(missing_ok=True)
             raise
         fsync_folder(out.sealed.parent)
 
@@ -130,6 +145,8 @@ def recover(outputs: Outputs) -> Path | None:
         if _same(outputs.key_workshop / KEY, outputs.key):
             # Its sealed file never appeared, so the key that it had put in place opens nothing.
             outputs.key.unlink()
+        if _same(outputs.key_workshop / PREPARE, outputs.prepare):
+            outputs.prepare.unlink()
         if not os.path.lexists(outputs.sealed) and _same(
             outputs.workshop / REGISTRATION, outputs.registration
         ):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the declared file of a sealed dataset is kept: beside its data key, at home.
+
+A later version of the dataset is made the same way, so whoever seals one is told where the file of the one
+before is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SUFFIX = ".prepare.toml"
+
+
+def kept_file(key: Path) -> Path:
+    """Where it is kept, of the dataset with this key: `NAME.prepare.toml` beside `NAME.key`."""
+    return key.with_suffix(SUFFIX)
+
+
+def newest_kept(keys: Path, name: str, *, below: int) -> Path | None:
+    """Of the versions of a dataset before `below`, the newest whose declared file is kept in the folder
+    `keys`; `None` where none is."""
+    found: dict[int, Path] = {}
+    if keys.is_dir():
+        for path in keys.iterdir():
+            of = re.fullmatch(rf"{re.escape(name)}(?:\.v([1-9][0-9]{{0,9}}))?{re.escape(SUFFIX)}", path.name)
+            if of is not None and path.is_file():
+                found[int(of[1] or 1)] = path
+    return max(((number, path) for number, path in found.items() if number < below), default=(0, None))[1]
