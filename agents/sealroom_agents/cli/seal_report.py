@@ -85,6 +85,8 @@ def rehearse(
         ("write", f"{outputs.key}  {_kept(job)}"),
         ("write", str(outputs.registration)),
     ]
+    if job.source.preparing is not None:
+        would.append(("write", f"{outputs.prepare}  as {job.source.preparing.file} is"))
     if job.report_key.fresh is not None:
         would.append(("write", f"{job.report_key.place}  opens the reasons of failed runs"))
     if signing is not None:
@@ -100,6 +102,7 @@ def rehearse(
         "registration": str(outputs.registration),
         "recipients": [party.name for party in job.parties],
         "sealedAs": job.source.remade,
+        "prepare": None if job.source.preparing is None else str(outputs.prepare),
         **_heard(heard, beside),
     }
     rehearsed(would, facts, as_json=as_json)
