@@ -119,6 +119,12 @@ CHANGES = {
         'type = { type = "string", nullable = false }\nmissing',
         "declared without nulls",
     ),
+    "an id beside its pseudonym": (
+        "[columns.sex]",
+        '[columns.plain]\nfrom = "Patienten-Nr"\ntype = "string"\n[columns.sex]',
+        "as it is, of which [columns.person_id] makes pseudonyms",
+    ),
+    "one text that is missing and a value": ('w = "female"', 'w = "female", u = "x"', "name one text"),
     "no study": ('study = "cardio-renal"\n', "", "lacks study"),
     "no pseudonyms": ('[pseudonyms]\nstudy = "cardio-renal"\n', "[pseudonyms]\nstudy = 7\n", "study that"),
     "eleven words": (" accident", "", "not twelve words"),

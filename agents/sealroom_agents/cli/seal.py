@@ -188,7 +188,7 @@ def seal(
       sealroom seal --owner hospital-A --in fixed.parquet --name cohort-A --new-version --rpc URL
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL --dry-run
       sealroom seal --account 0x… --in cohort-A.parquet
-      python export.py | sealroom seal --account 0x… --in - --name cohort-A --yes
+      sealroom seal --account 0x… --in - --name cohort-A --yes < cohort-A.arrow
       sealroom seal --account 0x… --in cohort-A.parquet --rpc URL --consortium 0x…
       sealroom seal --account 0x… --in cohort-A.parquet --recipient officer=age1… --recipient escrow=age1…
     """

@@ -109,6 +109,12 @@ class Mapped:
     pseudonym: Pseudonym | None = None
     """That its ids are replaced; `None` where they are not."""
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The words by which its cells become others, beside their type."""
+        said = {"values": self.values, "keep": self.keep, "factor": self.factor, "pseudonym": self.pseudonym}
+        return tuple(word for word, value in said.items() if value is not None)
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -178,6 +184,14 @@ def parse(data: bytes, *, name: str) -> Declared:
         raise _malformed(f"{name}: {error.message}", error.hint) from None
     for each in columns:
         _refuse_identifying(each, form, name)
+    replaced = {each.source: each.name for each in columns if each.pseudonym is not None}
+    for each in columns:
+        if each.source in replaced and not each.changes:
+            words.fail(
+                f"has [columns.{each.name}] that takes {each.source} as it is, of which "
+                f"[columns.{replaced[each.source]}] makes pseudonyms",
+                "leave it out: side by side they say whose pseudonym is whose",
+            )
     found = Declared(data, form, study, key_words, columns)
     if found.needs_key != (study is not None):
         said = "makes pseudonyms" if found.needs_key else "makes no pseudonyms"
@@ -287,13 +301,7 @@ def _pseudonym(words: Words) -> Pseudonym | None:
 
 def _check_together(found: Mapped, words: Words) -> None:
     """Refuse words that do not go together, or not with the type."""
-    changes = {
-        "values": found.values is not None,
-        "keep": found.keep is not None,
-        "factor": found.factor is not None,
-        "pseudonym": found.pseudonym is not None,
-    }
-    said = [word for word, there in changes.items() if there]
+    said = found.changes
     if (found.source is None) == (found.constant is None):
         words.fail("needs either from, a column of the input, or value, the same in each row")
     if found.source is None and (said or found.missing or found.reads is not None):
@@ -302,6 +310,8 @@ def _check_together(found: Mapped, words: Words) -> None:
         words.fail(f"has {' and '.join(said)}, of which a column may have one")
     if found.values is None and (found.other is not None or found.other_missing):
         words.fail("has other or other-is-missing without values")
+    if set(found.missing) & set(found.values or ()):
+        words.fail("has missing and values that name one text")
     if found.other is not None and found.other_missing:
         words.fail("has other and other-is-missing: leave out one")
     if found.reads is not None and (found.values is not None or found.pseudonym is not None):

@@ -29,7 +29,7 @@ def first_file(path: Path, form: TableForm, needs: Needs | None) -> str:
     with form.open(path) as table:
         given = table.columns
     lines = [
-        f"# How {path.name} becomes what a study reads; sealroom prepare --with this file.",
+        f"# How {_text(path.name)[1:-1]} becomes what a study reads; sealroom prepare --with this file.",
         "# A first guess by the names of columns: correct it. What is not named does not leave.",
         f"version = {VERSION}",
         "",
