@@ -245,6 +245,13 @@ def test_the_command_reads_cards_recipes_and_folders_alike(tmp_path: Path) -> No
         assert "people  200 different person_id" in done.stdout
         done = forked(f"sealroom profile cohort-A.csv --study {study} --owner hospital-A", tmp_path)
         assert done.returncode == 1 and "MISSING sex" in done.stdout, done.stdout
+    renamed = table.rename_columns([f"{name}_x" for name in table.column_names])
+    pq.write_table(renamed, tmp_path / "cohort-A.parquet")
+    done = forked("sealroom profile cohort-A.parquet --study study.json", tmp_path)
+    assert done.stdout.count("write a file with exactly") == 1, "one remedy of many columns stands once"
+    assert "sealroom prepare renames" in done.stdout.splitlines()[-1]
+    done = forked("sealroom seal --owner hospital-A --study study --in cohort-A.parquet 2>&1", tmp_path)
+    assert done.returncode == 2 and "sealroom card writes its card" in done.stdout
     done = forked("sealroom profile cohort-A.csv --study study.json --json", tmp_path)
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"], told["dataset"]) == (1, False, "hospital-A/cohort-A")

@@ -65,6 +65,8 @@ def kind_of(path: Path) -> Kind | None:
         if (path / "study.yaml").exists():
             return Kind("the folder of a study", "check it: sealroom study check FILE")
         return Kind("a folder", "name a file in it")
+    if not path.is_file():
+        return None  # a FIFO or device: who opens it may wait for ever
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
         rest = stream.read(MOST_BYTES) if head.lstrip().startswith(b"{") else b""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from sealroom_agents.cli.terminal import Red, coloured, plural
@@ -25,18 +26,22 @@ _WORDS = {
 def column_lines(needs: Needs | None, looked: Looked) -> Iterator[str]:
     """A line for each column, what to do about it below, and at the end whether a study can read them."""
     width = max(len(each.name) for each in looked.columns)
-    for each in looked.columns:
+    for each, after in zip_longest(looked.columns, looked.columns[1:]):
         lead = "" if needs is None else f"{_WORDS[each.state]:<8}"
         told = [each.seen.sentence()] if each.seen is not None else []
         told += [f"it {each.wrong}"] if each.wrong else []
         yield f"{lead}{coloured(each.name):<{width}}  {coloured('; '.join(told))}"
         indent = " " * (len(lead) + width + 2)
+        if each.remedy and (after is None or after.remedy != each.remedy):
+            yield indent + coloured(f"→ {each.remedy}")
         for line in _notes(each):
             yield indent + coloured(line)
     if needs is not None:
         wrong = sum(each.wrong is not None for each in looked.columns)
         said = "it fits" if not wrong else Red(f"it would be refused: {plural(wrong, 'column')} to mend")
         yield f"\n{coloured(said)}"
+        if {"lacking", "undeclared"} <= {each.state for each in looked.columns}:
+            yield "are they there under other names? the declared file of sealroom prepare renames columns"
 
 
 def people_words(people: People) -> str:
@@ -46,8 +51,8 @@ def people_words(people: People) -> str:
 
 
 def _notes(held: Held) -> list[str]:
-    """What to do, and what counts otherwise than it stands."""
-    lines = [f"→ {held.remedy}"] if held.remedy else []
+    """What counts otherwise than it stands."""
+    lines = []
     for each in held.outside:
         if each.below or each.above:
             lines.append(

@@ -41,9 +41,28 @@ class HashType(click.ParamType):
 FILE = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path)
 
+
+class CardType(click.Path):
+    """The file of a study card; who names the folder of a study is told what makes a card of it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if Path(value).is_dir():
+            self.fail(
+                f"{value} is a folder, and no study card: sealroom recipe renders a study, and sealroom card "
+                "writes its card",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 study_option = click.option(
     "--study",
-    type=FILE,
+    type=CardType(),
     default=Path("study.json"),
     show_default=True,
     metavar="FILE",

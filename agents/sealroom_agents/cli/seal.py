@@ -152,7 +152,7 @@ def seal(
     was sealed and registered stays as it is.
 
     The input is a table with exactly the columns that the recipe declares: a Parquet file, sealed as it is;
-    or an Arrow IPC or CSV file, or a folder of Parquet files with Hive's partitions, sealed as Parquet. With
+    or an Arrow IPC or CSV file, or a folder of Parquet or of Arrow files, sealed as Parquet. With
     --as opaque any other file is sealed as it is, and a folder as a tar, for a dataset of the kind files.
 
     With --in - it comes through a pipe, as a Parquet file, an Arrow stream or, with --as csv, a CSV: name the

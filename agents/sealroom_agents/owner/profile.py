@@ -92,8 +92,12 @@ class ColumnProfile:
         parts = [self.type.name, f"{self.nulls:,} null"]
         if self.least is not None:
             measure = self._measure
-            ends = f"{self.least} to {self.most}" if measure is None else f"{self.least:,} to {self.most:,}"
-            parts.append(f"{ends} {measure}" if measure else ends)
+            if measure is None:
+                parts.append(f"{self.least} to {self.most}")
+            elif self.least == self.most:
+                parts.append(f"{self.least:,} {measure[:-1] if self.least == 1 else measure}")
+            else:
+                parts.append(f"{self.least:,} to {self.most:,} {measure}")
         if isinstance(self.type, String):
             many = f"more than {MAX_DISTINCT:,}" if self.distinct is None else f"{len(self.distinct):,}"
             parts.append(f"{many} different")
