@@ -106,7 +106,7 @@ def need_of(file: KeyFile, header: Header, *, name: str) -> None:
         raise ToolError(
             Code.WRONG_KEY,
             f"{name} is the key of another file: {file.title}",
-            f"name the key of {header.dataset} of {header.owner}, version {header.dataset_version}",
+            "take the key that was written with this sealed file",
         )
 
 
