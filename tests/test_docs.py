@@ -72,7 +72,7 @@ def lines(page: Path) -> list[Line]:
     found = [
         (command[1], whole)
         for line, whole in [*shown, *named]
-        if (command := COMMAND.search(line.split("  #")[0].split(" > ")[0].strip().removesuffix("`")))
+        if (command := COMMAND.search(re.split("  #| [<>] ", line)[0].strip().removesuffix("`")))
     ]
     return [Line(name, tuple(shlex.split(line, comments=True)), whole) for line, whole in found]
 
