@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Self
 
 from sealroom.codes import Code, Exit, Stage
 from sealroom.errors import SealroomError
@@ -34,20 +35,23 @@ from sealroom.errors import SealroomError
 class CommandExit(IntEnum):
     """Exit status of a command and of the processes that commands start."""
 
-    DONE = 0
-    """What was asked for is done, or holds."""
-    FAILED = Exit.FAILED
-    """It could not be done, or something is broken."""
-    USAGE = 2
-    """The command was called wrongly."""
-    UNDECIDED = 3
-    """Something could not be looked at, so there is no verdict."""
-    UNPROVEN = 4
-    """All links of an envelope hold, and not every origin is a pinned one."""
-    CONFIGURATION = Exit.CONFIGURATION
-    """The process refuses to start as configured."""
-    INTERRUPTED = 130
-    """What a shell reports for a command that Ctrl-C ended."""
+    about: str
+    """What it means, as manual pages and docs/reference/commands.md tell it."""
+
+    def __new__(cls, status: int, about: str) -> Self:
+        """A status by its number."""
+        made = int.__new__(cls, status)
+        made._value_, made.about = status, about
+        return made
+
+    DONE = 0, "Done; what was checked holds. Also a process that a signal ended in order."
+    FAILED = Exit.FAILED, "Refused, or broken: the line error says what, the line hint what to do."
+    USAGE = 2, "The command was called in a way that it does not understand."
+    UNDECIDED = 3, "Not decided: what must be asked, such as a node, did not answer, or it still goes on."
+    UNPROVEN = 4, "All holds, and nothing vouches for where it is from."
+    WOULD_FAIL = Exit.JOB_FAILED, "The run that was tried would fail."
+    CONFIGURATION = Exit.CONFIGURATION, "A process must not start as it was configured."
+    INTERRUPTED = 130, "Stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed."
 
 
 CHAIN_CODES = (Code.CHAIN_UNREACHABLE, Code.CHAIN_STALE, Code.CHAIN_DISAGREES)

@@ -587,7 +587,9 @@ class Code(StrEnum):
 
     # --- a run inside the enclave ---------------------------------------------------------------
 
-    USAGE = _run("usage", "The enclave was called with wrong arguments.", exit=Exit.CONFIGURATION)
+    USAGE = _run(
+        "usage", "A command, or the enclave, was called with wrong arguments.", exit=Exit.CONFIGURATION
+    )
     GUEST_AGENT_MISSING = _run(
         "guest-agent-missing", "There is no dstack guest agent here.", exit=Exit.CONFIGURATION
     )
@@ -933,6 +935,9 @@ class Code(StrEnum):
         "vcf-unfit", "The VCF is broken, or a declared variant is not as declared: the message says why."
     )
     DICOM_UNFIT = _command("dicom-unfit", "Files of DICOM cannot be taken: the message says why.")
+    FILE_UNUSABLE = _command(
+        "file-unusable", "A file or folder cannot be read or written: the message says which, and why."
+    )
     FILE_TOO_LARGE = _command("file-too-large", "The file is larger than any of its kind.")
     NO_SPACE = _command("no-space", "There is too little free space.")
     SCRATCH_UNWRITABLE = _command("scratch-unwritable", "The folder of the input cannot be written to.")

@@ -136,7 +136,7 @@ def test_a_policy_has_one_hash_however_it_is_laid_out(
     wide.write_text(json.dumps(json.loads(policy.encode()), indent=4))
     for place in (written(policy), wide):
         assert call("hash", place).stdout.strip() == "0x" + policy.hash.hex()
-    assert json.loads(call("hash", wide, "--json").stdout) == {"hash": "0x" + policy.hash.hex()}
+    assert json.loads(call("hash", wide, "--json").stdout) == {"ok": True, "hash": "0x" + policy.hash.hex()}
     wide.write_text("{}")
     assert call("hash", wide).exit_code != 0
 

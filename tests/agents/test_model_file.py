@@ -242,7 +242,7 @@ def test_sealroom_verify_walks_the_links_of_a_model_file(
     (tmp_path / "root.der").write_bytes(platform.root_der)
     (tmp_path / "envelope.json").write_bytes(envelope.encode())
     done = shell("sealroom model envelope.json --out model.safetensors --json", tmp_path)
-    assert json.loads(done.stdout) == {"field": "risk", "tensors": 4, "numbers": 16}
+    assert json.loads(done.stdout) == {"ok": True, "field": "risk", "tensors": 4, "numbers": 16}
     assert (tmp_path / "model.safetensors").read_bytes() == file
     verify = "sealroom verify model.safetensors --simulated-root root.der"
     done = shell(verify, tmp_path)

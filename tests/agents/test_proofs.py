@@ -883,6 +883,7 @@ def test_the_command_tells_each_block_and_who_vouches_for_it(settled: Set, tmp_p
     (tmp_path / "early.json").write_bytes(replaced(settled.alone).encode())
     silent = shell("sealroom prove early.json --rpc http://127.0.0.1:9 --out silent.json", tmp_path)
     assert silent.returncode == 3 and not (tmp_path / "silent.json").exists()
+    assert "error: not written: " in silent.stdout
 
     for wrong in ("1300", "1300:0x12", f"x:0x{OTHER.hex()}", f"1:{OTHER.hex()}"):
         words = ["verify", str(tmp_path / "envelope.json"), "--block-hash", wrong]

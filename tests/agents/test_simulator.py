@@ -23,9 +23,9 @@ from tests.patience import PATIENCE_S, until
 
 from sealroom.keys import public_key33, recover_kms_root
 from sealroom_agents import child_processes
+from sealroom_agents.cli import main
 from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.simulator import GuestAgent, SimulatedEnclave, SimulatedPlatform, socket_server
-from sealroom_agents.simulator.command import command
 from sealroom_agents.simulator.kms import derive_path
 from sealroom_agents.simulator.pki import LABEL
 from sealroom_agents.simulator.socket_server import MAX_BODY_BYTES, MAX_CONNECTIONS, AgentServer
@@ -363,12 +363,12 @@ def test_nothing_shows_the_seed() -> None:
 
 
 def test_init_prints_what_owners_put_on_chain(tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, ["init", "--platform", str(tmp_path / "p"), "--json"])
+    result = CliRunner().invoke(main, ["simulate", "init", "--platform", str(tmp_path / "p"), "--json"])
 
     assert result.exit_code == 0
     printed = json.loads(result.output)
     assert printed["device"] == "0x" + SimulatedPlatform.open(tmp_path / "p").machine().device_id.hex()
-    again = CliRunner().invoke(command, ["init", "--platform", str(tmp_path / "p")])
+    again = CliRunner().invoke(main, ["simulate", "init", "--platform", str(tmp_path / "p")])
     assert again.exit_code == 78
     assert "already holds" in again.output
 
@@ -409,8 +409,15 @@ def test_guest_process_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
 def test_guest_process_refuses_a_bad_start(tmp_path: Path, app_id: str, compose: bytes) -> None:
     SimulatedPlatform.create(tmp_path / "p")
     (tmp_path / "c.json").write_bytes(compose)
-    arguments = ["guest", "--platform", str(tmp_path / "p"), "--compose", str(tmp_path / "c.json")]
+    arguments = [
+        "simulate",
+        "guest",
+        "--platform",
+        str(tmp_path / "p"),
+        "--compose",
+        str(tmp_path / "c.json"),
+    ]
 
-    result = CliRunner().invoke(command, [*arguments, "--app-id", app_id, "--socket", str(tmp_path / "s")])
+    result = CliRunner().invoke(main, [*arguments, "--app-id", app_id, "--socket", str(tmp_path / "s")])
 
     assert result.exit_code == 78

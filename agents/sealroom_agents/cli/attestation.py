@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from sealroom_agents.cli.options import FILE
-from sealroom_agents.cli.terminal import read_bounded, write_out
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import read_bounded, write_document
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=FILE)
 @click.option("--out", type=FILE, required=True, help="Where the attestation goes; - is stdout.")
-def attestation(file: Path, out: Path) -> None:
+@json_option
+def attestation(file: Path, out: Path, as_json: bool) -> None:
     """Write what an envelope proves as an in-toto Statement with SLSA Provenance, for other tools to read.
 
     FILE is an envelope, or a model file that has one in it. The attestation says what was computed, from
@@ -32,6 +33,4 @@ def attestation(file: Path, out: Path) -> None:
 
     data = read_bounded(file, MAX_MODEL_BYTES, "an envelope or a model")
     envelope = read_model(data).envelope if is_model_file(data) else parse_envelope(data)
-    write_out(out, encode_attestation(attestation_of(envelope)))
-    if str(out) != "-":
-        click.echo(f"wrote {out}", err=True)
+    write_document(out, encode_attestation(attestation_of(envelope)), as_json=as_json)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from sealroom_agents.cli.options import (
     simulated_root_option,
     trust_for,
 )
-from sealroom_agents.cli.terminal import read_bounded, table, warn, write_out
+from sealroom_agents.cli.terminal import one_object, read_bounded, table, warn, write_out
 
 if TYPE_CHECKING:
     from sealroom_agents.studycard import CheckedCard
@@ -84,7 +83,7 @@ def card(
     if given is None:
         write_out(out, made.encode())
     if str(out) != "-":
-        click.echo(json.dumps(_facts(checked)) if as_json else table(describe(checked)))
+        click.echo(one_object(_facts(checked)) if as_json else table(describe(checked)))
     tell_doubts(checked, pinned=gate_compose is not None)
     if given is None and not as_json and str(out) != "-":
         click.echo(f"wrote {out}", err=True)

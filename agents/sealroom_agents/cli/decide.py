@@ -19,7 +19,15 @@ from sealroom_agents.cli.options import (
     rpc_option,
     yes_option,
 )
-from sealroom_agents.cli.terminal import ask_passphrase, confirm, read_bounded, table, warn, write_out
+from sealroom_agents.cli.terminal import (
+    ask_passphrase,
+    confirm,
+    one_object,
+    read_bounded,
+    table,
+    warn,
+    write_out,
+)
 from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
@@ -166,7 +174,7 @@ def _make(
         if signer is None:
             write_out(page, unsigned)
             text = asked.decode()
-            click.echo(json.dumps({"page": str(page), "personalMessage": text}) if as_json else text)
+            click.echo(one_object({"page": str(page), "personalMessage": text}) if as_json else text)
             return 0
         confirm(f"sign the page of study 0x{matter.study.hex()} as {signer.address}?", yes=yes)
         signature = typed.sign(typed.personal(asked), signer.key.reveal())
@@ -193,7 +201,7 @@ def _attach(page: Path, given: str, *, as_json: bool) -> int:
 def _tell(page: Path, matter: Matter, *, as_json: bool) -> None:
     facts = [("signed", str(page)), ("by", matter.maker), ("study", f"0x{matter.study.hex()}")]
     if as_json:
-        click.echo(json.dumps(dict(facts)))
+        click.echo(one_object(dict(facts)))
     elif str(page) != "-":
         click.echo(table(facts))
 

@@ -1,23 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a program ends: every error as lines on the terminal and an exit status.
+"""How a program ends: every error as lines on the terminal and an exit status, one of `CommandExit`.
 
-====  =========================================================================================
-0     done; what was checked holds; also a process that SIGTERM or Ctrl-C ended in order
-1     refused, or broken: the ``error:`` line says what, the ``hint:`` line what to do
-2     the command was called in a way it doesn't understand
-3     ``check``, ``verify``, ``seal``, ``status``: not decided, since no node answered
-4     ``verify`` and ``decide --check``: self-consistent, origin unproven
-130   stopped by Ctrl-C, SIGTERM or SIGHUP; what was half made is removed
-78    a process that must not start as it was configured (sysexits ``EX_CONFIG``)
-====  =========================================================================================
-
-With ``--json``, a refusal is also one JSON object on stdout, ``{"ok": false, "code", "error", "hint"}``: its
-code is stable, its words are not. ``seal`` adds what the chain answered, as ``asked``.
+With ``--json`` a command prints one JSON object on stdout, whose ``ok`` says whether it did what it was asked
+to. A refusal is ``{"ok": false, "code", "error", "hint"}``: its code is stable, its words are not. ``seal``
+adds what the chain answered, as ``asked``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +20,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom.errors import SealroomError
-from sealroom_agents.cli.terminal import complain
+from sealroom_agents.cli.terminal import complain, one_object
 from sealroom_agents.errors import CommandExit, ConfigurationError, ToolError, UndecidedError
 
 
@@ -58,24 +48,24 @@ def status_of(run: Callable[[], Any], program: Program, *, given: Sequence[str])
     except SealroomError as failed:
         error = _of_room(failed, given)
         more = failed.facts if isinstance(failed, ToolError) else {}
-        status = _refused(error.code, error.message, error.hint, as_json=as_json, more=more)
+        status = refuse(error.code, error.message, error.hint, as_json=as_json, more=more)
         if isinstance(failed, UndecidedError):
             return CommandExit.UNDECIDED
         return CommandExit.CONFIGURATION if isinstance(error, ConfigurationError) else status
     except ModuleNotFoundError as missing:
         package, hint = _package(missing, program)
-        _refused(Code.PACKAGE_MISSING, f"this needs the Python package {package}", hint, as_json=as_json)
+        refuse(Code.PACKAGE_MISSING, f"this needs the Python package {package}", hint, as_json=as_json)
         return program.without_package
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return CommandExit.USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else program.name
-        complain(_lower(" ".join(error.format_message().split())), f"see '{path} --help'")
+        message = _lower(" ".join(error.format_message().split()))
+        refuse(Code.USAGE, message, f"see '{path} --help'", as_json=as_json)
         return CommandExit.USAGE
     except click.ClickException as error:
-        complain(_lower(error.format_message()), None)
-        return CommandExit.FAILED
+        return refuse(Code.FILE_UNUSABLE, _lower(error.format_message()), None, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         complain("stopped", None)
         return CommandExit.INTERRUPTED
@@ -85,8 +75,8 @@ def status_of(run: Callable[[], Any], program: Program, *, given: Sequence[str])
         return CommandExit.DONE
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        complain(f"{name}{_lower(error.strerror or str(error))}", None)
-        return CommandExit.FAILED
+        message = f"{name}{_lower(error.strerror or str(error))}"
+        return refuse(Code.FILE_UNUSABLE, message, None, as_json=as_json)
 
 
 def _of_room(error: SealroomError, given: Sequence[str]) -> SealroomError:
@@ -101,12 +91,13 @@ def _of_room(error: SealroomError, given: Sequence[str]) -> SealroomError:
     return Room.read(folder).away(error) if Places(folder).room.exists() else error
 
 
-def _refused(
+def refuse(
     code: Code, message: str, hint: str | None, *, as_json: bool, more: Mapping[str, object] | None = None
 ) -> int:
+    """Tell a refusal, with `--json` also as an object with `more`. Returns the status of most refusals."""
     if as_json:
-        refusal = {"ok": False, "code": code, "error": message, "hint": hint, **(more or {})}
-        click.echo(json.dumps(refusal))
+        refusal = {"code": code, "error": message, "hint": hint, **(more or {})}
+        click.echo(one_object(refusal, ok=False))
     complain(message, hint)
     return CommandExit.FAILED
 

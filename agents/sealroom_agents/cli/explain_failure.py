@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sealroom_agents.cli.ending import refuse
 from sealroom_agents.cli.file_kinds import FAILURE, expecting
 from sealroom_agents.cli.options import json_option, reader_for, rpc_option
-from sealroom_agents.cli.terminal import complain, read_bounded, table, warn
+from sealroom_agents.cli.terminal import read_bounded, table, warn
 from sealroom_agents.errors import ChainError, CommandExit
 
 if TYPE_CHECKING:
@@ -69,10 +70,7 @@ def explain_failure(failure: Path, key_file: Path, rpc: tuple[str, ...], as_json
     try:
         opening = opening_of(found, reader_for(rpc)) if rpc else None
     except ChainError as error:
-        if as_json:
-            refusal = {"ok": False, "code": error.code, "error": error.message, "hint": error.hint}
-            click.echo(json.dumps(refusal))
-        complain(f"not decided: {error.message}", error.hint)
+        refuse(error.code, f"not decided: {error.message}", error.hint, as_json=as_json)
         return CommandExit.UNDECIDED
     run: dict[str, str | int] = {
         "run": to_hex(found.run.run_id),

@@ -13,7 +13,7 @@ import click
 from sealroom.codes import Code
 from sealroom_agents.cli.input_options import given_dialect, input_options
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import interruptible, plural, progress, table, warn
+from sealroom_agents.cli.terminal import interruptible, one_object, plural, progress, table, warn
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _report(written: Written, form: Form, out: Path, pictures: str, *, as_json: 
             "columns": {name: plain_type(kind) for name, kind in written.columns}, "unflatten": layer,
             "madeLarger": written.larger, "madeSmaller": written.smaller,
         }  # fmt: skip
-        click.echo(json.dumps(told))
+        click.echo(one_object(told))
         return
     if written.without:
         warn(

@@ -11,7 +11,7 @@ import click
 
 from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import plural, progress, size, table
+from sealroom_agents.cli.terminal import one_object, plural, progress, size, table
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealedInfo, Wrap
@@ -41,7 +41,7 @@ def inspect(sealed_file: Path, parts: bool, as_json: bool) -> None:
         if parts:
             with progress(f"reading {sealed_file.name}", info.sealed_size) as advance:
                 archive.check_parts(progress=advance)
-    click.echo(json.dumps(_facts(info)) if as_json else table(_lines(info, read=parts)))
+    click.echo(one_object(_facts(info)) if as_json else table(_lines(info, read=parts)))
 
 
 def _lines(info: SealedInfo, *, read: bool) -> list[tuple[str, str]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
-from sealroom_agents.cli.options import FILE
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import one_object
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=FILE)
-def layers(file: Path) -> None:
+@json_option
+def layers(file: Path, as_json: bool) -> None:
     """Print the layers of the torch module that build() in FILE returns, for a field of the kind model.
 
     A recipe has layers, and no module: owners read the list, and the enclave runs no code of a researcher.
@@ -29,4 +31,5 @@ def layers(file: Path) -> None:
     """
     from sealroom_agents.studies.layers import layers_of
 
-    click.echo(f"layers: {json.dumps(layers_of(file))}")
+    found = layers_of(file)
+    click.echo(one_object({"layers": found}) if as_json else f"layers: {json.dumps(found)}")

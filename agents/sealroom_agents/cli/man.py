@@ -14,16 +14,7 @@ from pathlib import Path
 
 import click
 
-EXIT_STATUS = (
-    ("0", "Done; what was checked holds."),
-    ("1", "Refused, or broken: the line error says what, the line hint what to do."),
-    ("2", "The command was called in a way that it does not understand."),
-    ("3", "Not decided, since no node answered (check, verify)."),
-    ("4", "Self-consistent, origin unproven (verify, decide --check)."),
-    ("78", "A process must not start as it was configured."),
-    ("130", "Stopped by a signal; what was half made is removed."),
-)
-"""As `sealroom_agents.cli` has them."""
+from sealroom_agents.errors import CommandExit
 
 
 @click.command()
@@ -51,7 +42,7 @@ def man(folder: Path) -> None:
     for context, summary, below in pages:
         name = context.command_path.replace(" ", "-")
         page = roff(context, summary, below, f"sealroom {__version__}")
-        write_atomic(folder / f"{name}.1", page.encode(), mode=PUBLIC)
+        write_atomic(folder / f"{name}.1", page.encode(), mode=PUBLIC, replace=True)
     click.echo(f"{plural(len(pages), 'page')} in {folder}")
 
 
@@ -76,6 +67,7 @@ def roff(context: click.Context, summary: str, below: dict[str, str], source: st
     name = path.replace(" ", "-")
     lines = [
         f'.TH "{_text(name.upper())}" 1 "" "{_text(source)}" "Sealroom"',
+        ".ad l",  # long choices leave lines of one word, which cannot be adjusted
         *(".SH NAME", f"{_text(name)} \\- {_text(summary)}", ".SH SYNOPSIS"),
         f"\\fB{_text(path)}\\fR {_text(' '.join(command.collect_usage_pieces(context)))}",
         *(".SH DESCRIPTION", *_paragraphs(command.help)),
@@ -83,15 +75,16 @@ def roff(context: click.Context, summary: str, below: dict[str, str], source: st
     records = [one.get_help_record(context) for one in command.get_params(context)]
     lines.append(".SH OPTIONS")
     for option, told in filter(None, records):
-        lines += [".TP", f"\\fB{_text(option)}\\fR", *map(_line, told.split("\n"))]
+        choices = _text(option).replace("|", "|\\:")  # a line may break behind each
+        lines += [".TP", f"\\fB{choices}\\fR", *map(_line, told.split("\n"))]
     if below:
         lines.append(".SH COMMANDS")
         for one, told in below.items():
             lines += [".TP", f"\\fB{_text(name)}\\-{_text(one)}\\fR(1)", _line(told)]
     lines += _paragraphs(command.epilog)
     lines.append(".SH EXIT STATUS")
-    for status, told in EXIT_STATUS:
-        lines += [".TP", status, _line(told)]
+    for status in CommandExit:
+        lines += [".TP", str(int(status)), _line(status.about)]
     return "\n".join(lines) + "\n"
 
 

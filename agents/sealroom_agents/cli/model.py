@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import read_bounded, write_out
+from sealroom_agents.cli.terminal import one_object, read_bounded, write_out
 from sealroom_agents.errors import ToolError
 
 
@@ -52,7 +51,8 @@ def model(file: Path, out: Path, field: str | None, as_json: bool) -> None:
         write_out(beside, encode_attestation(attestation_of(envelope)))
     write_out(out, written)
     if as_json:
-        click.echo(json.dumps({"field": told.field, "tensors": len(told.tensors), "numbers": told.numbers}))
+        facts = {"field": told.field, "tensors": len(told.tensors), "numbers": told.numbers}
+        click.echo(one_object(facts))
     elif str(out) != "-":
         click.echo(
             f"wrote {out}: {len(told.tensors)} tensors, {told.numbers:,} numbers; and {beside}", err=True

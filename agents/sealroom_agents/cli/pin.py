@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -11,12 +12,13 @@ from sealroom_agents.cli.binding import checked_card
 from sealroom_agents.cli.options import (
     FILE,
     gate_compose_option,
+    json_option,
     reader_for,
     rpc_option,
     simulated_root_option,
     study_option,
 )
-from sealroom_agents.cli.terminal import warn, write_out
+from sealroom_agents.cli.terminal import warn, write_document
 
 
 @click.command()
@@ -33,6 +35,7 @@ from sealroom_agents.cli.terminal import warn, write_out
 @rpc_option
 @gate_compose_option
 @simulated_root_option
+@json_option
 def pin(
     study: Path,
     os_images: Path | None,
@@ -40,6 +43,7 @@ def pin(
     rpc: tuple[str, ...],
     gate_compose: bytes | None,
     simulated_root: Path | None,
+    as_json: bool,
 ) -> None:
     """Write the pin file that `sealroom verify --pin` proves results against.
 
@@ -72,6 +76,4 @@ def pin(
     )
     if not images:
         warn("without --os-images, a result's firmware stays unproven")
-    write_out(out, made.encode())
-    if str(out) != "-":
-        click.echo(f"wrote {out}", err=True)
+    write_document(out, made.encode(), {"pin": json.loads(made.encode())}, as_json=as_json)

@@ -13,7 +13,7 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.options import FILE, FILE_OR_FOLDER, json_option, simulated_root_option
-from sealroom_agents.cli.terminal import coloured, complain, read_bounded, shown, table
+from sealroom_agents.cli.terminal import coloured, complain, one_object, read_bounded, shown, table
 from sealroom_agents.errors import CommandExit, ToolError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def show(file: Path, as_json: bool) -> None:
     found = _load(file)
     if as_json:
         told = {"hash": to_hex(found.hash), "profile": found.tcb.profile, "policy": found.to_json()}
-        click.echo(json.dumps(told))
+        click.echo(one_object(told))
         return
     from sealroom_agents.policy_words import rows
 
@@ -69,7 +69,7 @@ def hash_(file: Path, as_json: bool) -> None:
     from sealroom.encoding import to_hex
 
     found = to_hex(_load(file).hash)
-    click.echo(json.dumps({"hash": found}) if as_json else found)
+    click.echo(one_object({"hash": found}) if as_json else found)
 
 
 @policy.command()
@@ -91,7 +91,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     if as_json:
         changes = [{"member": name, "old": was.get(name), "new": becomes.get(name)} for name in names]
         hashes = {"old": to_hex(before.hash), "new": to_hex(after.hash)}
-        click.echo(json.dumps({"same": before == after, "hash": hashes, "changes": changes}))
+        click.echo(one_object({"same": before == after, "hash": hashes, "changes": changes}))
         return
     for name in names:
         for sign, side in (("-", was), ("+", becomes)):
@@ -203,7 +203,7 @@ def check(
             for one in findings
         ]
         told = {"verdict": verdict, "at": now, "policy": to_hex(found.hash), "rules": rules}
-        click.echo(json.dumps(told))
+        click.echo(one_object(told, ok=verdict == "accepted"))
     else:
         for one in findings:
             code = f"{one.code}: " if one.code else ""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from sealroom_agents.cli.options import FILE
-from sealroom_agents.cli.terminal import table, write_out
+from sealroom_agents.cli.options import FILE, json_option
+from sealroom_agents.cli.terminal import table, write_document
 
 MAX_RUNS = 2**32 - 1
 MAX_DAYS = 36_500
@@ -33,7 +33,10 @@ DAY_SECONDS = 86_400
 @click.option(
     "--out", type=FILE, default=Path("proposal.json"), show_default=True, help="Where it goes; - is stdout."
 )
-def proposal(recipe_file: Path, registrations: tuple[Path, ...], runs: int, days: int, out: Path) -> None:
+@json_option
+def proposal(
+    recipe_file: Path, registrations: tuple[Path, ...], runs: int, days: int, out: Path, as_json: bool
+) -> None:
     """Write the proposal of a study: what owners are asked to approve on chain.
 
     RECIPE is app-compose.json, a REGISTRATION is what `sealroom seal` wrote beside a sealed file: one for
@@ -51,8 +54,10 @@ def proposal(recipe_file: Path, registrations: tuple[Path, ...], runs: int, days
     given = drafting.match(recipe, [load_registration(path) for path in registrations])
     expiry = int(time.time()) + days * DAY_SECONDS
     asked = drafting.terms_of(recipe, [one.dataset for one in given], runs=runs, expiry=expiry).to_file()
-    write_out(out, json.dumps(asked, indent=1).encode() + b"\n")
-    if str(out) != "-":
+    datasets = [{"name": one.name, "rows": one.version.rows} for one in given]
+    facts = {"composeHash": asked["composeHash"], "datasets": datasets, "runs": runs}
+    facts |= {"epsilon": asked["epsilon"], "delta": asked["delta"], "expiry": expiry}
+    if not as_json and str(out) != "-":
         click.echo(
             table(
                 [
@@ -62,4 +67,4 @@ def proposal(recipe_file: Path, registrations: tuple[Path, ...], runs: int, days
                 ]
             )
         )
-        click.echo(f"wrote {out}", err=True)
+    write_document(out, json.dumps(asked, indent=1).encode() + b"\n", facts, as_json=as_json)

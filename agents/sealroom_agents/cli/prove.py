@@ -9,9 +9,9 @@ import click
 
 from sealroom.codes import Code
 from sealroom.errors import EnvelopeError, KeyReleaseError
-from sealroom_agents.cli.options import FILE, reader_for, rpc_option
-from sealroom_agents.cli.terminal import complain, read_bounded, write_out
-from sealroom_agents.errors import ChainError, CommandExit, ToolError
+from sealroom_agents.cli.options import FILE, json_option, reader_for, rpc_option
+from sealroom_agents.cli.terminal import read_bounded, write_document
+from sealroom_agents.errors import ChainError, ToolError, UndecidedError
 
 
 @click.command()
@@ -23,7 +23,8 @@ from sealroom_agents.errors import ChainError, CommandExit, ToolError
     help="The gate that granted the run: its signature on the blocks comes with the proofs.",
 )
 @click.option("--out", type=FILE, required=True, help="Where the envelope goes; - is stdout.")
-def prove(file: Path, rpc: tuple[str, ...], gate: str | None, out: Path) -> int:
+@json_option
+def prove(file: Path, rpc: tuple[str, ...], gate: str | None, out: Path, as_json: bool) -> None:
     """Write an anchored envelope with proofs: for who took it before its runner had them.
 
     The node must have the logs and receipts of the run's blocks, as any has for some months. Proofs are
@@ -54,8 +55,7 @@ def prove(file: Path, rpc: tuple[str, ...], gate: str | None, out: Path) -> int:
             raise ToolError(Code.WRONG_CHAIN, f"this is not chain {envelope.statement.chain_id}")
         proven = chain.with_proofs(envelope)
     except ChainError as error:
-        complain(f"not written: {error.message}", error.hint)
-        return CommandExit.UNDECIDED
+        raise UndecidedError(error.code, f"not written: {error.message}", error.hint) from error
     if proven is None:
         raise ToolError(
             Code.RECEIPT_NOT_ANCHORED,
@@ -70,10 +70,8 @@ def prove(file: Path, rpc: tuple[str, ...], gate: str | None, out: Path) -> int:
             proven = with_word(proven, HttpGate(gate))
         except (KeyReleaseError, EnvelopeError) as error:
             if error.code.transient and not isinstance(error, GateRefused):
-                complain(f"not written: {error.message}", error.hint)
-                return CommandExit.UNDECIDED
+                raise UndecidedError(error.code, f"not written: {error.message}", error.hint) from error
             raise
-    write_out(out, proven.encode())
-    if str(out) != "-" and proven.anchor is not None:
-        click.echo(f"wrote {out} with {len(proven.anchor.proofs)} proofs", err=True)
-    return 0
+    proofs = 0 if proven.anchor is None else len(proven.anchor.proofs)
+    about = f" with {proofs} proofs"
+    write_document(out, proven.encode(), {"proofs": proofs}, about=about, as_json=as_json)

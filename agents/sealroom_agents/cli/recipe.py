@@ -11,7 +11,7 @@ import click
 
 from sealroom_agents.cli.options import FILE, json_option
 from sealroom_agents.cli.study_paths import FOLDER
-from sealroom_agents.cli.terminal import plural, read_bounded, shown, table, write_out
+from sealroom_agents.cli.terminal import one_object, plural, read_bounded, shown, table, write_out
 from sealroom_agents.recipe_words import recipe_facts
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def recipe(folder: Path | None, given: Path | None, out: Path, as_text: bool, as
         if as_text:
             click.echo(_text(compose), nl=False)
         else:
-            click.echo(json.dumps(_facts(read)) if as_json else table(_lines(read)))
+            click.echo(one_object(_facts(read)) if as_json else table(_lines(read)))
     if given is None and not as_json and str(out) != "-":
         click.echo(f"wrote {out}", err=True)
 

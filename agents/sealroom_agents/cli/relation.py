@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.cli.study_paths import STUDY, read_study
-from sealroom_agents.cli.terminal import table
+from sealroom_agents.cli.terminal import one_object, table
 from sealroom_agents.recipe_words import (
     column_words,
     inference_facts,
@@ -53,7 +52,7 @@ def relation(study: Path, as_json: bool) -> None:
     facts = {
         "study": recipe.name, **(relation_facts(recipe) or {}), "inference": inference_facts(recipe)
     }  # fmt: skip
-    click.echo(json.dumps(facts) if as_json else "\n".join(lines(recipe)))
+    click.echo(one_object(facts) if as_json else "\n".join(lines(recipe)))
 
 
 def lines(recipe: Recipe) -> list[str]:

@@ -6,7 +6,6 @@ The file's header, parts and index stay as they are.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ from sealroom_agents.cli.options import (
     yes_option,
 )
 from sealroom_agents.cli.rehearsal import rehearsed
-from sealroom_agents.cli.terminal import confirm, interruptible, refuse_stdout, table
+from sealroom_agents.cli.terminal import confirm, interruptible, one_object, refuse_stdout, table
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def reseal(
             "sealed": str(target),
             "wrap": bound_json(context, dataset_id=header.dataset_id, header_digest=header.digest),
         }
-        click.echo(json.dumps(facts))
+        click.echo(one_object(facts))
         return
     lines = [
         ("resealed", str(target)),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,7 @@ from sealroom_agents.cli.binding import (
 )
 from sealroom_agents.cli.prepare_told import prepared_facts
 from sealroom_agents.cli.sealing import Job, Plain
-from sealroom_agents.cli.terminal import (
-    plural,
-    size,
-    table,
-)
+from sealroom_agents.cli.terminal import one_object, plural, size, table
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealSummary
@@ -163,7 +158,7 @@ def report(
             **_heard(heard, beside),
             "wrap": None if job.context is None else bound_json(job.context, **ids),
         }
-        click.echo(json.dumps(facts))
+        click.echo(one_object(facts))
         return
     where = "0x…" if job.context is None else job.context.consortium
     act = "register --lifetime EPS" if job.version == 1 else "add-version"

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import read_bounded, shown, warn, write_out
+from sealroom_agents.cli.terminal import one_object, read_bounded, shown, warn, write_out
 
 
 @click.command()
@@ -43,7 +42,7 @@ def show(file: Path, svg: Path | None, as_json: bool) -> None:
     if svg is not None:
         write_out(svg, drawn(recipe, fields).encode())
     if as_json:
-        click.echo(json.dumps({"study": recipe.name, "fields": fields, "svg": svg and str(svg)}))
+        click.echo(one_object({"study": recipe.name, "fields": fields, "svg": svg and str(svg)}))
         return
     for line in lines(recipe, fields):
         click.echo(shown(line))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from sealroom.codes import Code
 from sealroom_agents.cli.file_kinds import SEALED, expecting
 from sealroom_agents.cli.options import FILE, dry_run_option, json_option, keystore_option, yes_option
 from sealroom_agents.cli.rehearsal import rehearsed
-from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, table
+from sealroom_agents.cli.terminal import ask_passphrase, confirm, interruptible, one_object, table
 from sealroom_agents.errors import ToolError
 
 
@@ -63,7 +62,7 @@ def sign(
         index = inspect(sealed_file).index
     if show:
         message = to_hex(index.signed_bytes())
-        click.echo(json.dumps({"personalMessage": message}) if as_json else message)
+        click.echo(one_object({"personalMessage": message}) if as_json else message)
         return
     if keystore is not None:
         locked = keystores.read(keystore)
@@ -91,7 +90,7 @@ def sign(
     with interruptible():
         signing.attach(sealed_file, signature)
     facts = {"sealed": str(sealed_file), "signer": who, "signature": to_hex(signature)}
-    click.echo(json.dumps(facts) if as_json else table([("signed", str(sealed_file)), ("by", who)]))
+    click.echo(one_object(facts) if as_json else table([("signed", str(sealed_file)), ("by", who)]))
 
 
 def _require(account: str | None, who: str) -> None:

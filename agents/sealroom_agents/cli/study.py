@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from sealroom_agents.cli.ending import refuse
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.cli.study_paths import FOLDER, STUDY, read_study
 from sealroom_agents.cli.study_runs import attempt, dry_run
-from sealroom_agents.cli.terminal import complain, plural, shown
+from sealroom_agents.cli.terminal import one_object, plural, shown
 from sealroom_agents.errors import CommandExit
 
 TEMPLATES = ("cohort", "survival", "model", "vector", "blocks", "reading")
@@ -45,7 +46,8 @@ def study() -> None:
     "Python over one block of people at a time. reading: any Python over all rows, which owners "
     "have to read.",
 )
-def new(folder: Path, template: str) -> None:
+@json_option
+def new(folder: Path, template: str, as_json: bool) -> None:
     """Write a study to start from: a folder NAME that passes check and dry-run as it is.
 
     Its study.yaml explains each line. Change the schemas to your data's columns first, then the query, then
@@ -58,7 +60,11 @@ def new(folder: Path, template: str) -> None:
     """
     from sealroom_agents.studies.templates import write_study
 
-    for path in write_study(folder, template):
+    written = write_study(folder, template)
+    if as_json:
+        click.echo(one_object({"written": [str(path) for path in written]}))
+        return
+    for path in written:
         click.echo(f"wrote {shown(str(path))}")
     click.echo(f"next: sealroom study dry-run {shown(str(folder))}", err=True)
 
@@ -158,7 +164,7 @@ def explain(folder: Path, people: tuple[int, ...], registered: tuple[Path, ...],
     if not cohorts and recipe.relation is not None and recipe.relation.people is not None:
         cohorts.append(recipe.relation.people)
     if as_json:
-        click.echo(json.dumps(facts(recipe, cohorts)))
+        click.echo(one_object(facts(recipe, cohorts)))
         return
     for title, sentences in sections(recipe, cohorts):
         click.echo(shown(title))
@@ -195,14 +201,14 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     try:
         found = compare(read_study(old), read_study(new), most_lines=None)
     except SealroomError as error:
-        complain(error.message, error.hint)
+        refuse(error.code, error.message, error.hint, as_json=as_json)
         raise click.exceptions.Exit(CommandExit.USAGE) from None
     if as_json:
         members = [
             {"about": each.about, "old": each.old, "new": each.new, "lines": list(each.lines)}
             for each in found
         ]
-        click.echo(json.dumps({"same": not found, "changes": members}))
+        click.echo(one_object({"same": not found, "changes": members}, ok=not found))
     for each in () if as_json else found:
         if each.lines:
             click.echo(f"{each.about}:")

@@ -15,13 +15,12 @@ import click
 from sealroom_agents.cli.options import json_option
 from sealroom_agents.cli.study_paths import FOLDER, STUDY, read_study
 from sealroom_agents.cli.terminal import complain, plural, shown, size, table
+from sealroom_agents.errors import CommandExit
 
 if TYPE_CHECKING:
     from sealroom_agents.studies.dry_run import DryRun
 
 Command = Callable[..., Any]
-WOULD_FAIL = 5
-"""Exit status of a dry run that ends without a result: as of a run in the enclave."""
 
 
 def _made_up(command: Command) -> Command:
@@ -126,7 +125,7 @@ def dry_run(
         elif error.printed:
             _echo_printed(error.printed)
         complain(error.message, error.hint)
-        raise click.exceptions.Exit(WOULD_FAIL) from None
+        raise click.exceptions.Exit(CommandExit.WOULD_FAIL) from None
     click.echo(json.dumps(_facts(done)) if as_json else "\n".join(_lines(done)))
     if done.printed and not as_json:
         click.echo("\na block that gave no number prints outside the sandbox:", err=True)

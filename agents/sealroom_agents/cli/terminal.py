@@ -7,11 +7,12 @@ wrote (a revocation's reason, an owner's name) can make up no line and command n
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def size(count: int) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 part`, `2 parts`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def one_object(facts: Mapping[str, object], *, ok: bool = True) -> str:
+    """What `--json` prints: one object, whose `ok` says whether the command did what it was asked to."""
+    return json.dumps({"ok": ok, **facts})
 
 
 def finding(name: str, detail: str, *, ok: bool, width: int) -> None:
@@ -183,6 +189,19 @@ def write_out(path: Path, data: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, data, mode=PUBLIC, replace=True)
+
+
+def write_document(
+    path: Path, data: bytes, facts: Mapping[str, object] | None = None, *, about: str = "", as_json: bool
+) -> None:
+    """`write_out`, and say so: on stderr with what is to say about it, or as one object with its facts."""
+    if as_json and str(path) == "-":
+        raise click.UsageError("--out - gives nothing but the document: leave out --json")
+    write_out(path, data)
+    if as_json:
+        click.echo(one_object({"written": str(path), **(facts or {})}))
+    elif str(path) != "-":
+        click.echo(f"wrote {path}{about}", err=True)
 
 
 def read_bounded(path: Path, limit: int, what: str) -> bytes:

@@ -17,7 +17,7 @@ import click
 from sealroom.codes import Code
 from sealroom.files import PRIVATE, write_atomic
 from sealroom_agents.cli.options import json_option
-from sealroom_agents.cli.terminal import shown
+from sealroom_agents.cli.terminal import one_object, shown
 from sealroom_agents.errors import CommandExit, ToolError
 from sealroom_agents.storage_options import config_option, database_option, shared
 
@@ -86,7 +86,7 @@ def issue(
     if out is not None:
         write_atomic(out, made.encode() + b"\n", mode=PRIVATE)
         return
-    click.echo(json.dumps({"token": made, "researcher": account, "expires": expires}) if as_json else made)
+    click.echo(one_object({"token": made, "researcher": account, "expires": expires}) if as_json else made)
     click.echo(f"stands for {account} until {_day(expires)}", err=True)
 
 
@@ -110,12 +110,15 @@ def list_(database: str | None, file: Path | None, as_json: bool) -> None:
 @click.argument("digest")
 @database_option
 @config_option
-def end(digest: str, database: str | None, file: Path | None) -> int:
+@json_option
+def end(digest: str, database: str | None, file: Path | None, as_json: bool) -> int:
     """End a token: it stands for nobody from now on. DIGEST is as `sealroom token list` shows it."""
     with _store(file, database) as store:
         if store.end_token(digest):
-            click.echo("ended")
+            click.echo(one_object({"ended": digest}) if as_json else "ended")
             return CommandExit.DONE
+    if as_json:
+        click.echo(one_object({"ended": None}, ok=False))
     click.echo("there is no such token, or it had ended", err=True)
     return CommandExit.FAILED
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from sealroom_agents.cli.terminal import (
     complain,
     confirm,
     interruptible,
+    one_object,
     progress,
     refuse_stdout,
     size,
@@ -113,7 +113,7 @@ def upload(
         ("sha256", to_hex(sent.digest)),
         ("compared", "what lies there is what was sent" if sent.read_back else "no: --no-read-back"),
     ]
-    click.echo(json.dumps(facts) if as_json else table(lines))
+    click.echo(one_object(facts) if as_json else table(lines))
     return CommandExit.DONE
 
 
@@ -171,7 +171,7 @@ def fetch(
         ("fetched", f"{out}  {size(info.sealed_size)} from {shown(url)}{_of_before(fetched.resumed)}"),
         ("dataset", f"{info.header.dataset} of {info.header.owner}, version {info.header.dataset_version}"),
     ]
-    click.echo(json.dumps(facts) if as_json else table(lines))
+    click.echo(one_object(facts) if as_json else table(lines))
     return CommandExit.DONE
 
 

@@ -5,6 +5,7 @@ import sys
 
 from sealroom.errors import SealroomError
 from sealroom_agents.cli.terminal import complain
+from sealroom_agents.errors import CommandExit
 from sealroom_agents.fullsize.command import command
 
 if __name__ == "__main__":
@@ -12,4 +13,4 @@ if __name__ == "__main__":
         command()
     except SealroomError as error:
         complain(error.message, error.hint)
-        sys.exit(1)
+        sys.exit(CommandExit.FAILED)

@@ -7,14 +7,13 @@ A face says how a chain and an account are named, and gets commands.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealroom_agents.cli.terminal import table, warn
+from sealroom_agents.cli.terminal import one_object, table, warn
 from sealroom_agents.errors import CommandExit
 from sealroom_agents.governance.actions.documents import document_options
 from sealroom_agents.governance.actions.entry import ADDRESS, GIVEN_FILE, NEW_FILE, Action, option
@@ -195,7 +194,7 @@ def tell(answer: Any, *, as_json: bool) -> int:
     for warning in answer.warnings:
         warn(warning)
     facts = {**answer.facts, "warnings": list(answer.warnings)}
-    click.echo(json.dumps(facts) if as_json else table(answer.lines))
+    click.echo(one_object(facts, ok=not answer.failed) if as_json else table(answer.lines))
     return CommandExit.FAILED if answer.failed else CommandExit.DONE
 
 

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 import click
 
 from sealroom.codes import Code
-from sealroom_agents.errors import CommandExit, ConfigurationError
+from sealroom_agents.cli.terminal import one_object
+from sealroom_agents.errors import ConfigurationError
 from sealroom_agents.host import announce, on_signals
 from sealroom_agents.simulator.enclave import APP_ID_BYTES
 from sealroom_agents.simulator.guest import GuestAgent, Interfaces
@@ -43,13 +43,10 @@ def init(folder: Path, as_json: bool) -> None:
 
     It is a folder with a seed, which stays secret, a root certificate and collateral.
     """
-    try:
-        platform = SimulatedPlatform.create(folder)
-    except ConfigurationError as error:
-        raise _Failure(error) from error
+    platform = SimulatedPlatform.create(folder)
     summary = platform.summary()
     if as_json:
-        click.echo(json.dumps(summary))
+        click.echo(one_object(summary))
         return
     click.echo(f"platform  {folder}  {summary['label']}")
     click.echo(f"machine   {DEFAULT_MACHINE}  device {summary['device']}")
@@ -94,20 +91,16 @@ def guest(
     """Run the guest agent of one VM until a signal ends it."""
     stop = threading.Event()
     on_signals(stop.set)
-    try:
-        platform = SimulatedPlatform.open(folder)
-        agent = GuestAgent(
-            platform,
-            _compose(compose),
-            _app_id(app_id),
-            machine=machine,
-            gpus=platform.machine_gpus(gpus, machine),
-            interfaces=Interfaces(interfaces),
-        )
-        server = agent.serve(socket_path.absolute())
-    except ConfigurationError as error:
-        raise _Failure(error) from error
-    with server:
+    platform = SimulatedPlatform.open(folder)
+    agent = GuestAgent(
+        platform,
+        _compose(compose),
+        _app_id(app_id),
+        machine=machine,
+        gpus=platform.machine_gpus(gpus, machine),
+        interfaces=Interfaces(interfaces),
+    )
+    with agent.serve(socket_path.absolute()) as server:
         announce(ready_file, url=f"unix:{server.path}", socket=str(server.path))
         stop.wait()
 
@@ -132,12 +125,3 @@ def _app_id(text: str) -> bytes:
     if len(app_id) != APP_ID_BYTES:
         raise ConfigurationError(Code.APP_ID, f"{text!r} is no app id", "an app id is 0x and 40 hex digits")
     return app_id
-
-
-class _Failure(click.ClickException):
-    """The process must not start as it was configured."""
-
-    exit_code = CommandExit.CONFIGURATION
-
-    def __init__(self, error: ConfigurationError) -> None:
-        super().__init__(f"{error.message}\nhint: {error.hint}" if error.hint else error.message)
