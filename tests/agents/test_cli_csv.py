@@ -6,6 +6,7 @@ Each refused input differs by one thing from a twin that is taken.
 
 from __future__ import annotations
 
+import datetime
 import os
 import tracemalloc
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.agents.shell import forked
 
 from sealroom.errors import SealroomError
 from sealroom.schema import Column, String, parse_type
@@ -452,6 +454,16 @@ def test_the_profile_is_what_the_table_holds(tmp_path: Path) -> None:
          "empty": 1, "missing-words": 0, "line-breaks": 0},
         {"name": "b", "type": "bool", "nulls": 1, "true": 2, "false": 1},
     ]  # fmt: skip
+
+
+def test_what_is_told_before_sealing_is_no_persons_birthday(tmp_path: Path) -> None:
+    """OP-04. It goes to logs, with --yes to no eyes at all."""
+    born = pa.array([datetime.date(1950, 1, 1), datetime.date(1971, 10, 18)])
+    pq.write_table(pa.table({"born": born, "age": [75, 54]}), tmp_path / "t.parquet")
+    account = "0x" + 40 * "a"
+    done = forked(f"sealroom seal --account {account} --in t.parquet --yes", tmp_path)
+    assert done.returncode == 0 and "1950 to 1971" in done.stdout and "54 to 75" in done.stdout
+    assert not any(day in done.stdout for day in ("1950-01", "10-18"))
 
 
 def test_different_texts_are_counted_up_to_a_bound(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def seal(
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
     column. It may be compressed by gzip or zstd; how its numbers, dates and missing values are written is
     yours to say, as --decimal , --dates %d.%m.%Y for a German export. Before you are asked, rows and each
-    column's nulls, smallest and largest value are shown, read back from what will be sealed.
+    column's nulls and ends, of days the years, are shown, read back from what will be sealed.
 
     Three files appear together, or none: the sealed file (send it), its data key (keep it, resealing needs
     it) and a registration (it goes on chain). The key is never written where the sealed file lies, not even
@@ -274,6 +274,7 @@ def seal(
         context=None if checked is None else wrap_context(checked, owner=owned.place),
         report_key=report_keys.of_owner(outputs.key.parent, report_key),
         parties=keepers,
+        person=None if checked is None else checked.card.recipe.unit,
     )
     need_space(job)
     if shown and checked is not None:

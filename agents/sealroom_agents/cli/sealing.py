@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,8 @@ class Job:
     """To it, enclaves seal why a run failed."""
     parties: tuple[Party, ...] = ()
     """For whom the data key is wrapped at home; none for a plain one."""
+    person: str | None = None
+    """The column that names the person, where a recipe says so."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def made(job: Job) -> Iterator[Plain]:
 
 
 def profiled(job: Job, plain: Plain) -> Profile:
-    """What stands in the table, read back from the very file that is sealed."""
+    """What stands in the table, read back from the very file that is sealed.
+
+    It is told in logs too, so what is some person's value is not in it (OP-04).
+    """
     from sealroom_agents.owner.profile import profile
 
     ready, rows = plain.ready, job.source.rows if plain.ready.rows is None else plain.ready.rows
@@ -90,7 +95,8 @@ def profiled(job: Job, plain: Plain) -> Profile:
         seen = profile(ready.path, name=job.source.called, advance=step, expected=rows)
     if seen.rows == 0:
         warn(f"{job.source.called} has no rows")
-    return seen
+    told = (each.discreet(names_people=each.name == job.person) for each in seen.columns)
+    return replace(seen, columns=tuple(told))
 
 
 def _step_of_rows(advance: Callable[[int, int], None], total: int, rows: int, done: int) -> None:
