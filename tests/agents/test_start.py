@@ -23,9 +23,10 @@ HEAVY = frozenset(
         "sqlalchemy", "torch", "yaml",
         # Of the standard library, with what they bring.
         "asyncio", "difflib", "email", "importlib.metadata", "multiprocessing", "ssl", "subprocess",
+        "tomllib",
         # Ours.
         "sealroom.model", "sealroom.recipe", "sealroom.typed", "sealroom_agents.attestation",
-        "sealroom_agents.chain", "sealroom_agents.studycard",
+        "sealroom_agents.chain", "sealroom_agents.owner.prepare.declared", "sealroom_agents.studycard",
     }
 )  # fmt: skip
 """Modules that take longer to import than a command may take to start, or a good part of that."""

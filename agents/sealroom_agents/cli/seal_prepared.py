@@ -25,16 +25,17 @@ def asked_preparing(
 
     Raises as `sealroom_agents.owner.prepare.declared.read` and `pseudonym_key`.
     """
-    from sealroom_agents.owner.csv_dialect import Dialect
-    from sealroom_agents.owner.prepare import declared as files
     from sealroom_agents.owner.prepare.kept import newest_kept
-    from sealroom_agents.owner.source import Preparing
 
     if file is None:
         kept = newest_kept(keys, name, below=version)
         if kept is not None:
             warn(f"the version before was prepared, and this one is not: --prepare {kept} does the same")
         return None
+    from sealroom_agents.owner.csv_dialect import Dialect
+    from sealroom_agents.owner.prepare import declared as files
+    from sealroom_agents.owner.source import Preparing
+
     if source == DASH:
         raise click.UsageError("--prepare reads a file or a folder, and not standard input")
     if given_kind() is not None or given_dialect() != Dialect():
