@@ -22,12 +22,12 @@ from tests.agents.shell import forked
 from sealroom.errors import SealroomError
 from sealroom.schema import Column, String, parse_type
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
-from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_records import Records
-from sealroom_agents.owner.csv_table import CHUNK_BYTES, csv_batches, csv_heading
 from sealroom_agents.owner.profile import MAX_DISTINCT, Profile, profile
 from sealroom_agents.owner.source import look, ready
+from sealroom_agents.owner.tables import csv_cells
+from sealroom_agents.owner.tables.csv_dialect import Dialect
+from sealroom_agents.owner.tables.csv_records import Records
+from sealroom_agents.owner.tables.csv_table import CHUNK_BYTES, csv_batches, csv_heading
 
 DECLARED = (
     Column("person", parse_type("int64", column="person")),

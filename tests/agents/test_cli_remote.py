@@ -28,11 +28,11 @@ from sealroom.errors import SealroomError
 from sealroom.keys import KemPrivateKey
 from sealroom_agents.cli import transfer
 from sealroom_agents.errors import CommandExit, ToolError
-from sealroom_agents.owner import fetching, sending, web
-from sealroom_agents.owner.fetching import Expected
-from sealroom_agents.owner.pace import Limits
 from sealroom_agents.owner.registering import registration_of_file
 from sealroom_agents.owner.registration import load_registration, registration_file, registration_of
+from sealroom_agents.owner.transfer import fetching, sending, web
+from sealroom_agents.owner.transfer.fetching import Expected
+from sealroom_agents.owner.transfer.pace import Limits
 
 ROWS = 300_000
 QUICK = Limits(tries=2, pause_s=0.001)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sealroom.schema import Column, parse_type
 from sealroom.schema.arrow import arrow_schema
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.source import batches, look, ready
+from sealroom_agents.owner.tables.csv_dialect import Dialect
 
 DECLARED = (
     Column("person", parse_type("int64", column="person")),

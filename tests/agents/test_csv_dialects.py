@@ -25,11 +25,11 @@ from tests.agents.shell import forked
 from sealroom.errors import SealroomError
 from sealroom.schema import Column, misfits, parse_type
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_bytes import BLOCK_BYTES
-from sealroom_agents.owner.csv_dialect import DATES, ENCODINGS, Dialect
-from sealroom_agents.owner.csv_table import CHUNK_BYTES
 from sealroom_agents.owner.looking import look_through
 from sealroom_agents.owner.source import Source, look, name_of, ready
+from sealroom_agents.owner.tables.csv_bytes import BLOCK_BYTES
+from sealroom_agents.owner.tables.csv_dialect import DATES, ENCODINGS, Dialect
+from sealroom_agents.owner.tables.csv_table import CHUNK_BYTES
 
 Read = Callable[..., pa.Table]
 

@@ -22,11 +22,11 @@ from tests.range_server import Answer, RangeServer
 from sealroom import sealed
 from sealroom.encoding import sha256
 from sealroom.errors import SealroomError
-from sealroom_agents.owner import fetching, layout
-from sealroom_agents.owner.fetching import Expected, Fetched
-from sealroom_agents.owner.incoming import FIRST_BYTES
-from sealroom_agents.owner.pace import Limits
 from sealroom_agents.owner.registration import registration_file, registration_of
+from sealroom_agents.owner.transfer import fetching, layout
+from sealroom_agents.owner.transfer.fetching import Expected, Fetched
+from sealroom_agents.owner.transfer.incoming import FIRST_BYTES
+from sealroom_agents.owner.transfer.pace import Limits
 
 PART = 2**16
 STRETCH = 4 * (PART + 2048)

@@ -20,9 +20,9 @@ from sealroom.schema import Timestamp
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.adapters.fhir import MAX_DEPTH, MAX_LINE_BYTES, parse, read_resource
 from sealroom_agents.owner.adapters.fhir_paths import Number, Path, Unfit
-from sealroom_agents.owner.csv_cells import CellError
 from sealroom_agents.owner.prepare.declared import parse as read_declared
 from sealroom_agents.owner.prepare.words import Words
+from sealroom_agents.owner.tables.csv_cells import CellError
 
 SECRET = "Zyxwvut"
 """What no message may repeat."""

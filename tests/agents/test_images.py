@@ -26,9 +26,9 @@ from sealroom.recipe import parse, render
 from sealroom.recipe.result import build_result
 from sealroom.schema.arrow import columns_of
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.image_table import PICTURE, ImageTable, read_table
 from sealroom_agents.owner.images import MAX_PIXELS, Fit, Form, Unfit, picture
+from sealroom_agents.owner.tables.csv_dialect import Dialect
 
 SMALL = Form(2, 2, 1, "exact")
 GREY = [[0, 50], [100, 255]]

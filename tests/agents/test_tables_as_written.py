@@ -21,8 +21,8 @@ import pytest
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed import open_sealed, seal
-from sealroom_agents.owner.parquet_rows import ParquetRows
 from sealroom_agents.owner.source import look, ready
+from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 
 OWNER = "0x" + 40 * "1"
 Refused = tuple[str, str]

@@ -16,10 +16,10 @@ import pytest
 
 from sealroom import sealed
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import s3_parts, sending
-from sealroom_agents.owner.notes import Notes, Upload
-from sealroom_agents.owner.outgoing import Outgoing
-from sealroom_agents.owner.pace import Limits
+from sealroom_agents.owner.transfer import s3_parts, sending
+from sealroom_agents.owner.transfer.notes import Notes, Upload
+from sealroom_agents.owner.transfer.outgoing import Outgoing
+from sealroom_agents.owner.transfer.pace import Limits
 
 PART = 5 * 2**20
 URL = "s3://bucket/A.tar"

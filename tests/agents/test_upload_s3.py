@@ -23,17 +23,17 @@ from tests.s3_server import S3Server
 from sealroom import sealed
 from sealroom.encoding import sha256
 from sealroom.errors import SealroomError
-from sealroom_agents.owner import fetching, s3, s3_parts, sending
-from sealroom_agents.owner.fetching import Expected
-from sealroom_agents.owner.pace import Limits, Patience
 from sealroom_agents.owner.registration import registration_of
+from sealroom_agents.owner.transfer import fetching, s3, s3_parts, sending
+from sealroom_agents.owner.transfer.fetching import Expected
+from sealroom_agents.owner.transfer.pace import Limits, Patience
 
 MIB = 2**20
 PART = 5 * MIB
 """The smallest that S3 takes, so that few bytes are enough."""
 SIZE = 6 * PART - 2 * MIB
 COMMAND = (
-    "import sys; from sealroom_agents.cli import main; from sealroom_agents.owner import s3_parts; "
+    "import sys; from sealroom_agents.cli import main; from sealroom_agents.owner.transfer import s3_parts; "
     f"s3_parts.MIN_PART_BYTES = {PART}; main(sys.argv[1:])"
 )
 QUICK = Limits(tries=3, pause_s=0.001)
@@ -317,7 +317,7 @@ def test_a_folder_that_takes_no_notes_leaves_no_upload_pending(
     tar: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It could not be found again."""
-    monkeypatch.setattr("sealroom_agents.owner.notes.open_kept", denied)
+    monkeypatch.setattr("sealroom_agents.owner.transfer.notes.open_kept", denied)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

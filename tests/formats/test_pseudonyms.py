@@ -13,7 +13,6 @@ import pytest
 
 from sealroom.keys import Secret
 from sealroom.schema import parse_type
-from sealroom_agents.owner.csv_cells import CellError
 from sealroom_agents.owner.prepare.collisions import Collisions
 from sealroom_agents.owner.prepare.pseudonyms import (
     MAX_ID_BYTES,
@@ -24,6 +23,7 @@ from sealroom_agents.owner.prepare.pseudonyms import (
     spelt,
     study_key,
 )
+from sealroom_agents.owner.tables.csv_cells import CellError
 from tests.patience import PATIENCE_S
 from tests.vectors.vector import cases, read
 

@@ -25,7 +25,7 @@ from sealroom.errors import SealroomError
 from sealroom.schema import MAX_COLUMNS, types
 from sealroom.schema.names import MAX_COLUMN_NAME
 from sealroom.sealed import parquet, parquet_columns, parquet_pages, source, thrift
-from sealroom_agents.owner.parquet_rows import ParquetRows
+from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 from tests.vectors.vector import FOLDER, read
 
 PAGE = (Path(__file__).parents[2] / "enclave" / "spec" / "sealed-dataset.md").read_text()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealroom_agents.owner.csv_dialect import DATES, DECIMALS, ENCODINGS, THOUSANDS, Dialect
+from sealroom_agents.owner.tables.csv_dialect import DATES, DECIMALS, ENCODINGS, THOUSANDS, Dialect
 
 if TYPE_CHECKING:
     from sealroom_agents.owner.source import Source

@@ -135,7 +135,7 @@ def _make(made: Prepared, stream: BinaryIO, needs: Needs | None) -> tuple[Looked
     from sealroom_agents.owner import source as sources
     from sealroom_agents.owner.looking import look_through
     from sealroom_agents.owner.spool import DESCRIPTORS
-    from sealroom_agents.owner.to_parquet import write_batches
+    from sealroom_agents.owner.tables.to_parquet import write_batches
 
     with progress(f"preparing {made.path.name}", made.table.size) as bar:
         step = None if bar is None else partial(_step, bar, made.table.size)

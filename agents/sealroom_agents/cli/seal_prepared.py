@@ -32,9 +32,9 @@ def asked_preparing(
         if kept is not None:
             warn(f"the version before was prepared, and this one is not: --prepare {kept} does the same")
         return None
-    from sealroom_agents.owner.csv_dialect import Dialect
     from sealroom_agents.owner.prepare import declared as files
     from sealroom_agents.owner.source import Preparing
+    from sealroom_agents.owner.tables.csv_dialect import Dialect
 
     if source == DASH:
         raise click.UsageError("--prepare reads a file or a folder, and not standard input")

@@ -20,7 +20,7 @@ from sealroom_agents.cli.terminal import (
     table,
 )
 from sealroom_agents.errors import CommandExit
-from sealroom_agents.owner.urls import MAX_PARALLEL, PARALLEL, WEB, require_supported, shown
+from sealroom_agents.owner.transfer.urls import MAX_PARALLEL, PARALLEL, WEB, require_supported, shown
 
 _GOES_ON = "the same command goes on where this one was"
 _AS_IT_WAS = "nothing was changed there"
@@ -69,7 +69,7 @@ def upload(
       sealroom upload sealed/hospital-A/cohort-A.tar "$SIGNED_URL" --no-read-back --yes
     """
     from sealroom.encoding import to_hex
-    from sealroom_agents.owner import sending
+    from sealroom_agents.owner.transfer import sending
 
     scheme = require_supported(url)
     confirm(f"send {sealed_file} to {shown(url)}?", yes=yes)
@@ -145,8 +145,8 @@ def fetch(
       sealroom fetch https://HOST/A.tar --sha256 0x… --out hospital-A/cohort-A.tar
     """
     from sealroom.encoding import to_hex
-    from sealroom_agents.owner import fetching
     from sealroom_agents.owner.registration import load_registration
+    from sealroom_agents.owner.transfer import fetching
 
     refuse_stdout(out)
     if registration is None and sha256 is None:

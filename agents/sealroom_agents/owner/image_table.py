@@ -19,10 +19,10 @@ from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.schema import MAX_ROWS, Column, Integer, List, String, check_columns
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_table import csv_batches, csv_heading
 from sealroom_agents.owner.images import Form, Unfit, picture
-from sealroom_agents.owner.to_parquet import write_batches
+from sealroom_agents.owner.tables.csv_dialect import Dialect
+from sealroom_agents.owner.tables.csv_table import csv_batches, csv_heading
+from sealroom_agents.owner.tables.to_parquet import write_batches
 
 MAX_TABLE_BYTES = 2**30
 BATCH_ROWS = 512

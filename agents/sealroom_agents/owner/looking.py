@@ -22,11 +22,11 @@ from sealroom.schema import (
     String,
     misfits,
 )
-from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.distinct import Distinct
 from sealroom_agents.owner.needs import Bounds, Needs, Wanted
 from sealroom_agents.owner.profile import ColumnProfile, Tally
 from sealroom_agents.owner.source import Source, batches, line_of
+from sealroom_agents.owner.tables import csv_cells
 
 Advance = Callable[[int], None]
 

@@ -30,8 +30,8 @@ from sealroom.schema import (
     Timestamp,
     plain_type,
 )
-from sealroom_agents.owner.csv_dialect import MISSING_WORDS
-from sealroom_agents.owner.parquet_rows import ParquetRows
+from sealroom_agents.owner.tables.csv_dialect import MISSING_WORDS
+from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 
 MAX_DISTINCT = 1_000
 """Different texts that are counted; memory is bounded by this and `MAX_DISTINCT_BYTES`."""
@@ -126,7 +126,7 @@ def profile(
     `expected` is how many rows it must have, where that is known. Raises `not-parquet`, `rows-differ`,
     `table-malformed`, and `SealError` as `sealroom.sealed.parquet.read_footer`.
     """
-    from sealroom_agents.owner.to_parquet import same_rows
+    from sealroom_agents.owner.tables.to_parquet import same_rows
 
     with path.open("rb", buffering=0) as file:
         parquet = ParquetRows(file, name=name)

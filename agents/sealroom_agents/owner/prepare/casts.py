@@ -12,7 +12,7 @@ from typing import Any
 
 from sealroom.schema import Bool, ColumnType, Date, Decimal, Integer, Real, String, Timestamp
 from sealroom.schema.types import bare
-from sealroom_agents.owner.csv_cells import CellError
+from sealroom_agents.owner.tables.csv_cells import CellError
 
 _NUMBERS = (Integer, Real, Decimal)
 

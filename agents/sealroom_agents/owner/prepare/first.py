@@ -15,10 +15,10 @@ from typing import Any
 
 from sealroom.schema import Category, Column, ColumnType, Integer, String, plain_type
 from sealroom.spelling import nearest
-from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.needs import Needs, Wanted
 from sealroom_agents.owner.prepare.declared import KEPT_OF_A_DAY, SPELLINGS, VERSION
 from sealroom_agents.owner.prepare.tables import TableForm
+from sealroom_agents.owner.tables.csv_dialect import Dialect
 
 _BARE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 """Characters of a name that TOML takes without quotes."""

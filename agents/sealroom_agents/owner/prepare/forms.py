@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from sealroom.schema import Column, ColumnType
-from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.prepare.words import Words
+from sealroom_agents.owner.tables import csv_cells
 
 Advance = Callable[[int], None]
 """Told the bytes of the input that are read so far."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sealroom.encoding import lp
 from sealroom.keys import Secret
 from sealroom.schema import ColumnType, Integer, String
-from sealroom_agents.owner.csv_cells import CellError
+from sealroom_agents.owner.tables.csv_cells import CellError
 
 MAX_ID_BYTES = 1024
 """Longest id, in UTF-8."""

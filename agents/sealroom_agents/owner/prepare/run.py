@@ -14,7 +14,6 @@ from sealroom.keys import Secret
 from sealroom.schema import Column
 from sealroom.spelling import nearest
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner.distinct import Distinct
 from sealroom_agents.owner.prepare.collisions import Collisions
 from sealroom_agents.owner.prepare.declared import Declared, Mapped
@@ -22,6 +21,7 @@ from sealroom_agents.owner.prepare.forms import Advance, Table
 from sealroom_agents.owner.prepare.pseudonyms import Pseudonyms, study_key
 from sealroom_agents.owner.prepare.steps import Step, constant
 from sealroom_agents.owner.source import check_path
+from sealroom_agents.owner.tables import csv_cells
 
 
 @dataclass(frozen=True)

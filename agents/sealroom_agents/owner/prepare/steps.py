@@ -9,11 +9,11 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.schema import Bool, ColumnType, Date, Integer, Real, String, Timestamp
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_cells import CellError
 from sealroom_agents.owner.prepare.casts import cast, castable
 from sealroom_agents.owner.prepare.declared import Mapped, Scalar
 from sealroom_agents.owner.prepare.forms import Table
 from sealroom_agents.owner.prepare.pseudonyms import Pseudonyms, Tags, id_texts, spelt
+from sealroom_agents.owner.tables.csv_cells import CellError
 
 _LAST_YEAR = 9999
 """As in a text of a day, and so in Python."""

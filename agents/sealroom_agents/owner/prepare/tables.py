@@ -12,11 +12,11 @@ from typing import Any, get_type_hints
 from sealroom.codes import Code
 from sealroom.schema import ColumnType
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
 from sealroom_agents.owner import source as sources
-from sealroom_agents.owner.csv_dialect import Dialect
 from sealroom_agents.owner.prepare.forms import Advance, Form, Table
 from sealroom_agents.owner.prepare.words import Words
+from sealroom_agents.owner.tables import csv_cells
+from sealroom_agents.owner.tables.csv_dialect import Dialect
 
 
 @dataclass(frozen=True)

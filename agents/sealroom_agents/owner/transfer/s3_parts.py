@@ -17,12 +17,12 @@ from typing import Any
 
 from sealroom.errors import SealroomError
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.gathering import first_of
-from sealroom_agents.owner.notes import Answers, Notes, Upload
-from sealroom_agents.owner.outgoing import Outgoing
-from sealroom_agents.owner.pace import Transient
-from sealroom_agents.owner.places import Exists, exists
-from sealroom_agents.owner.s3 import Bucket, S3Refusal
+from sealroom_agents.owner.transfer.gathering import first_of
+from sealroom_agents.owner.transfer.notes import Answers, Notes, Upload
+from sealroom_agents.owner.transfer.outgoing import Outgoing
+from sealroom_agents.owner.transfer.pace import Transient
+from sealroom_agents.owner.transfer.places import Exists, exists
+from sealroom_agents.owner.transfer.s3 import Bucket, S3Refusal
 
 MIN_PART_BYTES = 16 * 1024 * 1024
 """Our smallest part. S3 takes 5 MiB to 5 GiB, and R2 wants all but the last equal."""

@@ -19,7 +19,7 @@ from sealroom.codes import Code
 from sealroom.encoding import sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.kept import open_kept, remove
+from sealroom_agents.owner.transfer.kept import open_kept, remove
 
 MAX_BYTES = 8 * 1024 * 1024
 """Far more than the notes of 10,000 parts have."""

@@ -22,12 +22,12 @@ from sealroom.codes import Code
 from sealroom.errors import FormatError
 from sealroom.schema import Category, Column, ColumnType, String, check_columns
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
-from sealroom_agents.owner.arrow_ipc import arrow_batches, arrow_columns
 from sealroom_agents.owner.folder import Entry
-from sealroom_agents.owner.parquet_note import look_parquet
-from sealroom_agents.owner.parquet_rows import ParquetRows
-from sealroom_agents.owner.to_parquet import Advance
+from sealroom_agents.owner.tables import csv_cells
+from sealroom_agents.owner.tables.arrow_ipc import arrow_batches, arrow_columns
+from sealroom_agents.owner.tables.parquet_note import look_parquet
+from sealroom_agents.owner.tables.parquet_rows import ParquetRows
+from sealroom_agents.owner.tables.to_parquet import Advance
 
 SUFFIXES = {
     "parquet": (".parquet", ".parq", ".pq"),

@@ -25,8 +25,8 @@ from sealroom.schema import (
     Time,
     Timestamp,
 )
-from sealroom_agents.owner.csv_dialect import MISSING_WORDS, Dialect
-from sealroom_agents.owner.csv_writing import Writing, writings_of
+from sealroom_agents.owner.tables.csv_dialect import MISSING_WORDS, Dialect
+from sealroom_agents.owner.tables.csv_writing import Writing, writings_of
 
 SHAPE_CHARACTERS = 24
 PLAIN = Dialect()

@@ -16,12 +16,12 @@ from sealroom.codes import Code
 from sealroom.errors import SealError
 from sealroom.sealed import SealedInfo
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import stores
-from sealroom_agents.owner.gathering import gather, read_bytes
-from sealroom_agents.owner.incoming import Incoming
-from sealroom_agents.owner.outgoing import Outgoing
-from sealroom_agents.owner.pace import Limits, Patience
-from sealroom_agents.owner.urls import PARALLEL, require_supported, shown
+from sealroom_agents.owner.transfer import stores
+from sealroom_agents.owner.transfer.gathering import gather, read_bytes
+from sealroom_agents.owner.transfer.incoming import Incoming
+from sealroom_agents.owner.transfer.outgoing import Outgoing
+from sealroom_agents.owner.transfer.pace import Limits, Patience
+from sealroom_agents.owner.transfer.urls import PARALLEL, require_supported, shown
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""

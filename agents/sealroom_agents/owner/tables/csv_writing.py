@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from sealroom.schema import ColumnType, Date, Decimal, Integer, Real, Time, Timestamp
-from sealroom_agents.owner.csv_dialect import THOUSANDS, Dialect
+from sealroom_agents.owner.tables.csv_dialect import THOUSANDS, Dialect
 
 _CLOCK = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
 _ZONE = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"

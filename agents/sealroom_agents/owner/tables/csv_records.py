@@ -20,7 +20,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_bytes import UndecodableError
+from sealroom_agents.owner.tables.csv_bytes import UndecodableError
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line; a cell may be as long."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.pace import unreachable
+from sealroom_agents.owner.transfer.pace import unreachable
 
 FIRST_BYTES = 256 * 1024
 """What is asked for first: of nearly every file, all before the first part."""

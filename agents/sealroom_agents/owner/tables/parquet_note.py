@@ -19,7 +19,7 @@ from sealroom.schema.names import shown
 from sealroom.sealed.parquet import MAX_FOOTER_BYTES
 from sealroom.sealed.thrift import CompactReader, Truncated
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.arrow_schema import Foreign, NoFlatbuffer, foreign_columns
+from sealroom_agents.owner.tables.arrow_schema import Foreign, NoFlatbuffer, foreign_columns
 
 _NOTES, _KEY, _VALUE = 5, 1, 2
 """Fields of FileMetaData and of KeyValue."""

@@ -13,7 +13,7 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom.files import PUBLIC, TargetExists, atomic_output
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.incoming import FIRST_BYTES, Sink, refused
+from sealroom_agents.owner.transfer.incoming import FIRST_BYTES, Sink, refused
 
 CHUNK_BYTES = 1024 * 1024
 

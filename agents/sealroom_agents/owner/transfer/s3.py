@@ -16,8 +16,8 @@ from typing import Any
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 from sealroom_agents.object_stores import PackageMissing, foreign_errors, open_store
-from sealroom_agents.owner.incoming import FIRST_BYTES, Sink, Window, changed, range_of, refused
-from sealroom_agents.owner.pace import BUSY, Patience, busy, unreachable
+from sealroom_agents.owner.transfer.incoming import FIRST_BYTES, Sink, Window, changed, range_of, refused
+from sealroom_agents.owner.transfer.pace import BUSY, Patience, busy, unreachable
 
 CHUNK_BYTES = 256 * 1024
 SLOWEST_BYTES_A_S = 16 * 1024

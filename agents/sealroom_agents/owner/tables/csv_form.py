@@ -16,8 +16,8 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_bytes import Coding, Text, UndecodableError, coding_of, text_of
-from sealroom_agents.owner.csv_dialect import DELIMITERS, Dialect
+from sealroom_agents.owner.tables.csv_bytes import Coding, Text, UndecodableError, coding_of, text_of
+from sealroom_agents.owner.tables.csv_dialect import DELIMITERS, Dialect
 
 SAMPLE_BYTES = 256 * 1024
 SAMPLE_RECORDS = 100

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.csv_dialect import ENCODINGS
+from sealroom_agents.owner.tables.csv_dialect import ENCODINGS
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

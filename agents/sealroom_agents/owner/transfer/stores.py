@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sealroom_agents.object_stores import open_store
-from sealroom_agents.owner import places
-from sealroom_agents.owner.incoming import Incoming
-from sealroom_agents.owner.outgoing import Outgoing
-from sealroom_agents.owner.pace import Patience
-from sealroom_agents.owner.urls import WEB, require_supported, shown
+from sealroom_agents.owner.transfer import places
+from sealroom_agents.owner.transfer.incoming import Incoming
+from sealroom_agents.owner.transfer.outgoing import Outgoing
+from sealroom_agents.owner.transfer.pace import Patience
+from sealroom_agents.owner.transfer.urls import WEB, require_supported, shown
 
 
 @asynccontextmanager
@@ -25,12 +25,12 @@ async def reading(url: str, patience: Patience, parallel: int) -> AsyncIterator[
     `remote-unreachable`, `redirect-refused`, `package-missing`."""
     scheme, place = require_supported(url), shown(url)
     if scheme in WEB:
-        from sealroom_agents.owner import web
+        from sealroom_agents.owner.transfer import web
 
         async with web.reading(url, patience, parallel) as incoming:
             yield incoming
     elif scheme == "s3":
-        from sealroom_agents.owner import s3
+        from sealroom_agents.owner.transfer import s3
 
         async with s3.reading(url, place, patience, parallel) as incoming:
             yield incoming
@@ -58,8 +58,8 @@ async def send(
     store had of a run before. Raises as `reading`, and `remote-exists`, `already-sending`."""
     scheme, place = require_supported(url), shown(url)
     if scheme == "s3":
-        from sealroom_agents.owner import s3, s3_parts
-        from sealroom_agents.owner.notes import Notes
+        from sealroom_agents.owner.transfer import s3, s3_parts
+        from sealroom_agents.owner.transfer.notes import Notes
 
         with Notes(sealed, url) as notes:
             async with s3.bucket_at(url, place, patience, parallel) as bucket:
@@ -73,7 +73,7 @@ async def send(
             progress(len(piece))
 
     if scheme in WEB:
-        from sealroom_agents.owner import web
+        from sealroom_agents.owner.transfer import web
 
         await web.put(url, chunks, outgoing.size, patience)
     elif scheme == "file":

@@ -19,12 +19,12 @@ from sealroom.codes import Code
 from sealroom.schema import Column, String
 from sealroom.schema.columns import loose
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import csv_cells
-from sealroom_agents.owner.csv_bytes import Text, text_of
-from sealroom_agents.owner.csv_dialect import Dialect
-from sealroom_agents.owner.csv_form import Form, form_of, skip_sep
-from sealroom_agents.owner.csv_records import QUOTE_HINT, Chunk, Records
-from sealroom_agents.owner.to_parquet import Advance, same_rows
+from sealroom_agents.owner.tables import csv_cells
+from sealroom_agents.owner.tables.csv_bytes import Text, text_of
+from sealroom_agents.owner.tables.csv_dialect import Dialect
+from sealroom_agents.owner.tables.csv_form import Form, form_of, skip_sep
+from sealroom_agents.owner.tables.csv_records import QUOTE_HINT, Chunk, Records
+from sealroom_agents.owner.tables.to_parquet import Advance, same_rows
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """How much is made a batch at once."""

@@ -18,14 +18,14 @@ from sealroom.errors import FormatError
 from sealroom.schema import Column
 from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.arrow_schema import (
+from sealroom_agents.owner.tables.arrow_schema import (
     MARKER,
     Foreign,
     NoFlatbuffer,
     footer_facts,
     foreign_columns,
 )
-from sealroom_agents.owner.parquet_rows import check_values
+from sealroom_agents.owner.tables.parquet_rows import check_values
 
 FILE_START, FILE_END = b"ARROW1", b"ARROW1"
 """Both ends of a file. A stream begins with `arrow_schema.MARKER`."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 
-from sealroom_agents.owner.incoming import Incoming
-from sealroom_agents.owner.layout import Layout, PartByPart
-from sealroom_agents.owner.pace import Patience
+from sealroom_agents.owner.transfer.incoming import Incoming
+from sealroom_agents.owner.transfer.layout import Layout, PartByPart
+from sealroom_agents.owner.transfer.pace import Patience
 
 
 async def read_bytes(incoming: Incoming, start: int, stop: int, patience: Patience) -> bytes:

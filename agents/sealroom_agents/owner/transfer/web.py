@@ -20,9 +20,9 @@ from yarl import URL
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.incoming import FIRST_BYTES, Sink, Window, changed, range_of, refused
-from sealroom_agents.owner.pace import BUSY, Limits, Patience, busy, unreachable
-from sealroom_agents.owner.urls import shown
+from sealroom_agents.owner.transfer.incoming import FIRST_BYTES, Sink, Window, changed, range_of, refused
+from sealroom_agents.owner.transfer.pace import BUSY, Limits, Patience, busy, unreachable
+from sealroom_agents.owner.transfer.urls import shown
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

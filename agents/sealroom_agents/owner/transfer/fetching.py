@@ -26,16 +26,17 @@ from sealroom.files import TargetExists, fsync_folder, link_new
 from sealroom.sealed import SealedArchive, SealedInfo
 from sealroom.sealed.positional import write_at
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner import disk_space, stores
+from sealroom_agents.owner import disk_space
 from sealroom_agents.owner.disk_space import Free
-from sealroom_agents.owner.gathering import gather, read_bytes
-from sealroom_agents.owner.incoming import Incoming
-from sealroom_agents.owner.kept import open_kept, remove
-from sealroom_agents.owner.layout import MAX_HEAD_BYTES, MAX_TAIL_BYTES, Head, Layout, read_head
-from sealroom_agents.owner.pace import Limits, Patience
 from sealroom_agents.owner.registration import Registration
-from sealroom_agents.owner.sending import Progress
-from sealroom_agents.owner.urls import PARALLEL, require_supported, shown
+from sealroom_agents.owner.transfer import stores
+from sealroom_agents.owner.transfer.gathering import gather, read_bytes
+from sealroom_agents.owner.transfer.incoming import Incoming
+from sealroom_agents.owner.transfer.kept import open_kept, remove
+from sealroom_agents.owner.transfer.layout import MAX_HEAD_BYTES, MAX_TAIL_BYTES, Head, Layout, read_head
+from sealroom_agents.owner.transfer.pace import Limits, Patience
+from sealroom_agents.owner.transfer.sending import Progress
+from sealroom_agents.owner.transfer.urls import PARALLEL, require_supported, shown
 
 
 @dataclass(frozen=True)

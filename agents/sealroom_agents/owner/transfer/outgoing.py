@@ -15,7 +15,7 @@ from sealroom.sealed import SealedArchive, SealedInfo
 from sealroom.sealed.positional import read_at
 from sealroom.sealed.reader import open_file
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.layout import Layout
+from sealroom_agents.owner.transfer.layout import Layout
 
 
 class Outgoing:
