@@ -143,7 +143,8 @@ def test_a_killed_run_leaves_what_the_next_one_goes_on_with(
     registration = target.parent.parent / "A.registration.json"
     registration.write_bytes(registration_file(registration_of(sealed.inspect(tar))))
     script = (
-        "from sealroom_agents.owner.transfer import layout; import sys; from sealroom_agents.cli import main; "
+        "import sys; from sealroom_agents.owner.transfer import layout; "
+        "from sealroom_agents.cli import main; "
         f"layout.STRETCH_BYTES = {STRETCH}; main(sys.argv[1:])"
     )
     arguments = ["fetch", server.url, "--registration", str(registration), "--out", str(target), "--json"]

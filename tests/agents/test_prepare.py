@@ -6,6 +6,7 @@ Each refused input differs by one thing from a twin that is taken.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.agents.shell import forked
 
 from sealroom.keys import Secret
 from sealroom_agents.errors import ToolError
@@ -318,3 +320,14 @@ def test_owners_who_spell_ids_differently_meet_under_one_key_and_not_under_anoth
 
     b = owner("hospital-B", Secret(b"k" * 32))
     assert duckdb.sql("SELECT count(*) FROM b JOIN registry USING (person)").fetchall() == [(0,)]
+
+
+def test_a_plain_result_lies_nowhere_where_sealed_files_leave(tmp_path: Path) -> None:
+    """Whoever sends the folder of sealed files would send it too."""
+    (tmp_path / "sealed" / "hospital-A").mkdir(parents=True)
+    (tmp_path / "export.csv").write_text("a\n1\n")
+    (tmp_path / "a.toml").write_text('version = 1\n[columns.a]\nfrom = "a"\ntype = "int64"\n')
+    out = "sealed/hospital-A/export.parquet"
+    done = forked(f"sealroom prepare export.csv --with a.toml --out {out} --json 2>errors", tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["code"]) == (1, "plain-would-leave")
+    assert not (tmp_path / out).exists()

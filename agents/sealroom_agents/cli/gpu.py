@@ -89,7 +89,7 @@ def gpu(
     a gate's --gpu-material names. A file is replaced by what is worth something, and else is left as it is.
     NVIDIA learns which certificates and versions are asked for. Evidence that is not genuine fetches nothing.
     With --every it keeps the folder fresh, as a service beside a gate: what goes wrong in one round is told,
-    and tried again in the next.
+    and tried again in the next; with --json, each round that judged is one object on a line of its own.
 
     The gate verifies evidence by the same code, where a recipe demands GPUs.
 
@@ -135,7 +135,9 @@ def gpu(
         while True:
             try:
                 judge.told(None, None, fetch=fetch, moment=None)
-            except (AttestationError, OSError) as error:
+            except AttestationError as error:
+                complain(error.message, error.hint)
+            except OSError as error:
                 complain(str(error), None)
             time.sleep(every)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
 
 from sealroom.errors import SealroomError
 
-C = TypeVar("C", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 DASH = Path("-")
 _KEPT = f"{__name__}.kept"
@@ -49,20 +50,19 @@ def taken(source: Path, kind: str | None) -> Path:
     return kept
 
 
-def tells_standard_input(command: C) -> C:
+def tells_standard_input(command: Callable[P, R]) -> Callable[P, R]:
     """Errors of `command` name standard input, and not the file without a name in which it is kept."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> Any:
+    def run(*arguments: P.args, **options: P.kwargs) -> R:
         try:
             return command(*arguments, **options)
         except SealroomError as error:
             from sealroom_agents.owner.spool import NAME
 
             kept = click.get_current_context().meta.get(_KEPT)
-            if kept is None or str(kept) not in error.message:
-                raise
-            message = error.message.replace(str(kept), str(NAME))
-            raise type(error)(error.code, message, error.hint) from None
+            if kept is not None:
+                error.message = error.message.replace(str(kept), str(NAME))
+            raise
 
-    return run  # type: ignore[return-value]
+    return run

@@ -50,7 +50,9 @@ def read_file(path: Path, *, pixels: bool) -> Any:
                 return dcmread(stream, stop_before_pixels=not pixels)
         except Unfit:
             raise
-        except Exception:  # pydicom raises whatever a broken file makes it meet
+        except Exception as error:  # pydicom raises whatever a broken file makes it meet
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's own word, and not pydicom's
             raise Unfit("is broken, or nested too deeply") from None
 
 
