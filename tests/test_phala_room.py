@@ -78,11 +78,11 @@ def test_a_run_in_a_vm_of_phala_is_proven_and_a_revoked_one_ends_with_its_vm(tmp
             assert "holds, on a simulated machine" in printed, printed
             until(lambda: cloud.vms == {})
             assert cloud.called() == CALLS
-            revoked(tmp_path)
-            until(lambda: cloud.vms == {})
+            asked = revoked(tmp_path)
+            until(lambda: cloud.vms == {} and (not asked or "shutdown" in cloud.called()))
         first, _ = (body for name, body in cloud.calls if name == "create")
         told = json.loads(base64.b64decode(cloud.opened(first["encrypted_env"])[HINTS_VARIABLE]))
     compose = (tmp_path / ".sealroom" / "app-compose.json").read_bytes()
     assert parse(compose).script is not None and first["compose_hash"] == parse(compose).compose_hash.hex()
-    assert told["run_id"] in printed and "shutdown" in cloud.called()
+    assert told["run_id"] in printed
     assert list((tmp_path / ".sealroom" / "runs").rglob("envelope.json")) == []

@@ -368,7 +368,7 @@ def threads(count):
     threading.stack_size(65536)
     for _ in range(count):
         try:
-            threading.Thread(target=time.sleep, args=(3,), daemon=True).start()
+            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
         except RuntimeError as error:
             raise OSError(errno.EAGAIN, "no more") from error
 def handler_of(signal):
