@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import io
 import uuid
 import warnings
 from collections.abc import Callable
@@ -16,13 +17,15 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed import open_sealed, seal
 from sealroom_agents.owner.source import look, ready
-from sealroom_agents.owner.tables.parquet_rows import ParquetRows
+from sealroom_agents.owner.tables import parquet_rows
+from sealroom_agents.owner.tables.parquet_rows import READ_BYTES, ParquetRows
 
 OWNER = "0x" + 40 * "1"
 Refused = tuple[str, str]
@@ -311,3 +314,34 @@ def test_an_index_of_pandas_is_a_column(tmp_path: Path, index: str) -> None:
         source = look(tmp_path / "t", kind=None, declared=None)
         assert [name for name, _ in source.columns or ()] == ["c", index or "__index_level_0__"]
         assert round_trip(tmp_path / "t")[0] == ["int64", "string"]
+
+
+class Asked(io.FileIO):
+    """A file that notes how many bytes each read asks for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and self.tell() < 4_000_000:  # before the footer, which is read at once
+            self.most = max(self.most, size)
+        return super().read(size) or b""
+
+
+def test_no_column_is_read_beyond_its_next_pages(tmp_path: Path) -> None:
+    """A row group of a gigabyte takes no gigabyte of memory."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"v": range(600_000)}), path, use_dictionary=False, compression="none")
+    with Asked(path) as file:
+        rows = [batch.num_rows for batch in ParquetRows(file, name=path)]
+    assert pq.ParquetFile(path).num_row_groups == 1 and sum(rows) == 600_000
+    assert 0 < file.most <= 2 * READ_BYTES
+
+
+def test_a_wide_table_has_batches_of_fewer_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_rows, "BATCH_VALUES", 30)
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({name: range(15) for name in "abc"}), path)
+    with path.open("rb", buffering=0) as file:
+        assert [batch.num_rows for batch in ParquetRows(file, name=path)] == [10, 5]

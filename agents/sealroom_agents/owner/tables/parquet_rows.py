@@ -18,7 +18,11 @@ from sealroom_agents.errors import ToolError
 if TYPE_CHECKING:
     from sealroom.sealed.parquet import Footer
 
-BATCH_ROWS = 65_536
+BATCH_ROWS, BATCH_VALUES = 65_536, 32 * 1024 * 1024
+"""Most rows of one batch, and most values: a wide table has batches of fewer rows."""
+READ_BYTES, ALL_READ_BYTES, LEAST_READ_BYTES = 256 * 1024, 64 * 1024 * 1024, 4096
+"""Bytes of each column that are read at once; of all columns together; and the fewest. Without such a limit,
+Arrow reads whole columns of a row group, which take all its bytes in memory, and more time."""
 GAP_BLOCK_BYTES = 1024 * 1024
 """How much is read at once of what lies between columns."""
 MOST_SECONDS = 9_214_646_400
@@ -53,29 +57,37 @@ class ParquetRows:
         ]
         self.rows = footer.rows
         """Its rows, as its footer says."""
+        self._batch_rows = max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, len(footer.layout.leaves))))
         with _decoding(name):
             # The writer's own notes say how to see a column (AR-07); what counts is how it is stored.
             self._parquet = pq.ParquetFile(
                 pyarrow.PythonFile(file, mode="r"),
                 metadata=footer.for_arrow(),
                 arrow_extensions_enabled=False,
+                **_steps(footer),
             )
             if not same_schema(self._parquet.schema_arrow, arrow_schema(footer.columns)):
                 raise ValueError("Arrow reads a column as another type")
 
     def __iter__(self) -> Iterator[Any]:
-        """Its record batches. Each value is one that its type can have."""
+        """Its record batches. Each value is one that its type can have. The next is decoded by a thread while
+        one is in use: Arrow works without the interpreter's lock."""
+        from concurrent.futures import ThreadPoolExecutor
+
         batches = self._batches(None)
-        while (batch := self._next(batches)) is not None:
-            for column, values in zip(self.columns, batch.columns, strict=True):
-                check_values(column, values, self._name)
-            yield batch
+        with ThreadPoolExecutor(1, thread_name_prefix="rows") as ahead:
+            coming = ahead.submit(self._next, batches)
+            while (batch := coming.result()) is not None:
+                coming = ahead.submit(self._next, batches)
+                for column, values in zip(self.columns, batch.columns, strict=True):
+                    check_values(column, values, self._name)
+                yield batch
 
     def _batches(self, numbers: Sequence[int] | None) -> Iterator[Any]:
         """Batches of all columns, or of the leaves of these numbers alone."""
         groups = range(self._parquet.num_row_groups)
         reader: Iterator[Any] = self._parquet.reader.iter_batches(
-            BATCH_ROWS, groups, numbers, use_threads=False
+            self._batch_rows, groups, numbers, use_threads=False
         )
         return reader
 
@@ -90,6 +102,12 @@ class ParquetRows:
                     for _ in self._batches(leaves):
                         pass
             raise
+
+
+def _steps(footer: Footer) -> dict[str, Any]:
+    """How Arrow reads: no column beyond the pages that are decoded next."""
+    each = ALL_READ_BYTES // max(1, len(footer.layout.leaves))
+    return {"buffer_size": min(READ_BYTES, max(LEAST_READ_BYTES, each)), "pre_buffer": False}
 
 
 def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
@@ -153,6 +171,7 @@ def _refuse_far_times(file: io.RawIOBase, footer: Footer, name: Path) -> None:
             metadata=footer.for_arrow(),
             arrow_extensions_enabled=False,
             coerce_int96_timestamp_unit="s",
+            **_steps(footer),
         )
         numbers, groups = [leaf.number for leaf in leaves], range(parquet.num_row_groups)
         for batch in parquet.reader.iter_batches(BATCH_ROWS, groups, numbers, use_threads=False):
