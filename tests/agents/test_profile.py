@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.distinct import Distinct
 from sealroom_agents.owner.looking import Held, Looked, look_through
 from sealroom_agents.owner.needs import Needs, needs_of
+from sealroom_agents.owner.profile import profile
 from sealroom_agents.owner.source import look
 
 RELATION = """\
@@ -293,3 +295,38 @@ def test_a_broken_page_is_refused_as_sealing_refuses_it(tmp_path: Path) -> None:
         looked(path)
     assert error.value.code == "table-malformed"
     assert "the column person" in error.value.message
+
+
+TEXTS = ["", "NA", "ä", None, "two\nlines", "ä", "x" * 300]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("limit", [1 << 20, 40])
+def test_texts_are_counted_alike_however_the_file_keeps_them(
+    limit: int, version: str, tmp_path: Path
+) -> None:
+    """As values, as numbers of a dictionary, and as both, where its dictionary became too large."""
+    table = pa.table({"t": TEXTS * 50, "u": [*map(str, range(len(TEXTS) * 50))]})
+    found = []
+    for dictionary in (False, True):
+        path = tmp_path / f"{dictionary}.parquet"
+        pq.write_table(
+            table, path, use_dictionary=dictionary, dictionary_pagesize_limit=limit, write_batch_size=20,
+            data_page_size=100, row_group_size=200, data_page_version=version,
+        )  # fmt: skip
+        found.append(profile(path, name=path))
+    plain, kept = ([replace(column, ends=[]) for column in each.columns] for each in found)
+    assert plain == kept
+    texts = kept[0]
+    assert (texts.nulls, texts.least, texts.most) == (50, 0, 300)
+    assert texts.counts == {"empty": 50, "missing-words": 50, "line-breaks": 50}
+    assert texts.distinct == {text for text in TEXTS if text is not None}
+
+
+def test_texts_of_a_dictionary_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"t": ["MARK", "b"] * 9}), path, compression="none", write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(b"MARK", b"\xff\xfeRK"))
+    with pytest.raises(ToolError) as refused:
+        profile(path, name=path)
+    assert refused.value.code == "table-malformed" and "MARK" not in refused.value.message

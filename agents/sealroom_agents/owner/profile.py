@@ -129,7 +129,7 @@ def profile(
     from sealroom_agents.owner.tables.to_parquet import same_rows
 
     with path.open("rb", buffering=0) as file:
-        parquet = ParquetRows(file, name=name)
+        parquet = ParquetRows(file, name=name, indexed=True)
         seen = Tally(parquet.columns)
         for batch in parquet:
             seen.add(batch.columns)

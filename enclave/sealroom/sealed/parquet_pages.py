@@ -26,6 +26,7 @@ _NUMBERS_FIELD = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 _ENCODING_FIELD = {5: 2, 8: 4}
 """Where each of them that holds values says how these are encoded."""
 _DELTA_BYTE_ARRAY = 7
+_NUMBERS_OF_THE_DICTIONARY = (2, 8)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Pages:
     """Bytes of all pages, unpacked, or of what they may become where values share their beginnings."""
     dictionary: bool
     """Whether the first page is a dictionary."""
+    indexed: bool
+    """Whether every other page holds numbers of the dictionary's values, and no values."""
 
 
 def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, page_limit: int) -> Pages:
@@ -47,7 +50,7 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
     to more than `page_limit` bytes.
     """
     values = unpacked = 0
-    dictionary = False
+    dictionary, indexed = False, True
     position = begin
     while position < end:
         page, length = _header(read, position, end)
@@ -62,12 +65,13 @@ def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, 
             dictionary = True
         else:
             values += page.values
+            indexed = indexed and page.indexed
         # Values that share a beginning may each be as long as the page: one is told by a few bits.
         unpacked += page.unpacked * (page.values if page.shared else 1)
         position += length + page.packed
     if position != end:
         raise malformed("a page goes beyond its column")
-    return Pages(values=values, unpacked=unpacked, dictionary=dictionary)
+    return Pages(values=values, unpacked=unpacked, dictionary=dictionary, indexed=indexed)
 
 
 class _Page(NamedTuple):
@@ -79,6 +83,8 @@ class _Page(NamedTuple):
     values: int
     shared: bool
     """Whether a value is told by what it shares with the one before."""
+    indexed: bool
+    """Whether a value is told by its number in the dictionary."""
 
 
 def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[_Page, int]:
@@ -95,7 +101,7 @@ def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> 
 def _page(compact: CompactReader) -> _Page:
     numbers: dict[int, int] = {}
     values: dict[int, int] = {}
-    shared = False
+    encoding = -1
     for field, kind in compact.fields():  # PageHeader
         if field <= 3:
             numbers[field] = compact.number(kind)
@@ -104,13 +110,16 @@ def _page(compact: CompactReader) -> _Page:
                 if inner == 1:
                     values[field] = compact.number(inner_kind)
                 elif inner == _ENCODING_FIELD.get(field):
-                    shared = compact.number(inner_kind) == _DELTA_BYTE_ARRAY
+                    encoding = compact.number(inner_kind)
                 else:
                     compact.skip(inner_kind)
         else:
             compact.skip(kind)
     kind, unpacked, packed = (numbers.get(field, -1) for field in (1, 2, 3))
-    page = _Page(kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1), shared)
+    page = _Page(
+        kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1),
+        shared=encoding == _DELTA_BYTE_ARRAY, indexed=encoding in _NUMBERS_OF_THE_DICTIONARY,
+    )  # fmt: skip
     if not all(0 <= number < 2**31 for number in page):
         raise malformed("a page header with an impossible number")
     return page
