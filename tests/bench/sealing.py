@@ -30,7 +30,7 @@ from pathlib import Path
 from tests.bench.sealing_process import OWNER
 from tests.bench.sealing_reads import drop
 
-ROUNDS = 9
+ROUNDS = 5
 """Rounds that count; one before them warms up."""
 LARGE_BYTES = 10_000_000_000
 """Size of the file whose sealing only shows that memory stays constant. It has holes only."""
