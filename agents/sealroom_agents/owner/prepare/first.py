@@ -2,7 +2,8 @@
 """A first declared file, of the columns that an input has and those that a study reads, to be corrected.
 
 What is guessed is marked as such: by likeness of names alone, since nothing of the cells is looked at. A
-column for which no name is like gets an empty `from`, which is refused until somebody fills it.
+column for which no name is like gets an empty `from`, which is refused until somebody fills it. Without a
+study, each heading becomes a name that SQL takes without quotes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sealroom.schema import Category, Column, ColumnType, Integer, String, plain
 from sealroom.spelling import nearest
 from sealroom_agents.owner.needs import Needs, Wanted
 from sealroom_agents.owner.prepare.declared import KEPT_OF_A_DAY, SPELLINGS, VERSION
+from sealroom_agents.owner.prepare.names import names_for, plain_name
 from sealroom_agents.owner.prepare.tables import TableForm
 from sealroom_agents.owner.tables.csv_dialect import Dialect
 
@@ -59,15 +61,19 @@ def _input(form: TableForm) -> Iterator[str]:
 
 
 def _of_input(given: tuple[Column, ...]) -> Iterator[str]:
-    for name, kind in given:
-        yield from _column(name, name, kind, guessed=False)
+    headings = [heading for heading, _ in given]
+    for name, (heading, kind) in zip(names_for(headings), given, strict=True):
+        yield from _column(name, heading, kind, guessed=False)
 
 
 def _of_study(given: tuple[Column, ...], needs: Needs) -> Iterator[str]:
     names = [name for name, _ in given]
+    # Held against each other as they are written without umlauts: groesse is Größe.
+    plain = {plain_name(each) or each: each for each in reversed(names)}
     taken = set()
     for name, kind in needs.columns:
-        found = name if name in names else nearest(name, names)
+        like = nearest(plain_name(name) or name, plain)
+        found = name if name in names else None if like is None else plain[like]
         taken.add(found)
         yield from _column(
             name, found, kind, guessed=found != name, wanted=needs.wanted[name], unit=name == needs.unit
