@@ -90,7 +90,7 @@ STRUCTURE = {
     "lines of carriage returns": (b"1,2,x,true\r1,2,x,true\r", "line 2 holds a carriage return"),
     "another line ending": (b"1,2,x,true\r\n", "line 2 ends otherwise"),
     "a NUL byte": (b"1,2,x\0,true\n", "line 2 holds a NUL byte"),
-    "another encoding": (b"1,2,x,true\n1,2,M\xfcller,true\n", "line 3 is not UTF-8"),
+    "another encoding": (b"1,2,x,true\n1,2,M\xfcller,true\n", "line 3 is not utf-8"),
     "a second byte order mark": (b"1,2,x,true\n\xef\xbb\xbf1,2,x,true\n", "line 3 begins with a byte order"),
     "two files joined": (b"1,2,x,true\n" + HEAD + b"1,2,x,true\n", "line 3, column person"),
 }  # fmt: skip

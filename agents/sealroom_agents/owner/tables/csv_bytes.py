@@ -67,13 +67,13 @@ def coding_of(path: Path, encoding: str | None) -> Coding:
     if encoding == "utf-16" and marked in (None, "utf-8"):
         raise ToolError(
             Code.NOT_CSV,
-            f"{path} does not begin with a byte order mark of UTF-16",
+            f"{path} does not begin with a byte order mark of utf-16",
             "name the order: --encoding utf-16-le, as Windows writes it, or utf-16-be",
         )
     if marked is not None and encoding not in (None, "utf-16", marked):
         raise ToolError(
             Code.NOT_CSV,
-            f"{path} begins with the byte order mark of {marked.upper()}, and is said to be {encoding}",
+            f"{path} begins with the byte order mark of {marked}, and is said to be {encoding}",
             "leave --encoding out",
         )
     return Coding(compression, marked or encoding or "utf-8", mark)

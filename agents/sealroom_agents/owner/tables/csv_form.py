@@ -40,12 +40,12 @@ class Form:
     """Whether white space around a name was taken off."""
 
     def words(self) -> str:
-        """The form in one line for people."""
+        """The form in one line for people; encoding and compression as options and programs name them."""
         named = DELIMITERS.get(self.delimiter, repr(self.delimiter))
-        how = {"found": ", found out", "sep=": ", as its line sep= says"}.get(self.by, "")
+        how = {"found": " as its first lines show", "sep=": " as its line sep= says"}.get(self.by, "")
         packed = f"{self.coding.compression}, " if self.coding.compression else ""
         names = "; spaces around names taken off" if self.trimmed else ""
-        return f"{packed}{self.coding.encoding.upper()}, {named} between cells{how}{names}"
+        return f"{packed}{self.coding.encoding}, {named} between cells{how}{names}"
 
     def json(self) -> dict[str, Any]:
         """The form as JSON."""

@@ -297,10 +297,10 @@ class _Lines:
         if self.number == self._first:
             return ToolError(
                 Code.NOT_CSV,
-                f"the first line of {self._name} does not name columns in {self._encoding.upper()}",
+                f"the first line of {self._name} does not name columns in {self._encoding}",
                 hint,
             )
-        return self._refused(f"is not {self._encoding.upper()}", hint)
+        return self._refused(f"is not {self._encoding}", hint)
 
     def _refused(self, what: str, hint: str) -> ToolError:
         return ToolError(Code.CSV_DOES_NOT_FIT, f"{self._name} line {self.number} {what}", hint)

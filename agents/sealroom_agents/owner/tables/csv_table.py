@@ -170,7 +170,7 @@ def _names(path: Path, form: Form) -> list[str]:
                 raise
             hint = "write it as UTF-8; another encoding: --encoding; another delimiter: --delimiter ';'"
             raise _refused(
-                path, f"does not name columns in {form.coding.encoding.upper()}", error.hint or hint
+                path, f"does not name columns in {form.coding.encoding}", error.hint or hint
             ) from None
     return [] if heading is None else heading.cells
 
