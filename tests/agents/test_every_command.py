@@ -15,8 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 import sealroom_agents
+from sealroom.encoding import canonical
 from sealroom_agents.cli import main
 from sealroom_agents.errors import CommandExit
+from sealroom_agents.store import Store
 
 SERVES = "it serves, and its log is JSON where that is configured"
 GIVES = "what it prints is what was asked for, and is JSON or a script already"
@@ -111,6 +113,38 @@ def test_with_json_every_refusal_is_one_object(
     assert (done.exit_code, told["ok"]) == (status, False), done.output
     assert set(told) == {"ok", "code", "error", "hint"} and code in (told["code"], None)
     assert said in told["error"] and f"error: {told['error']}" in done.stderr
+
+
+def test_a_list_and_a_document_are_in_an_object_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chain = f'[chain]\nid = 31337\nrpc = ["http://127.0.0.1:1"]\nfactory = "0x{40 * "1"}"\n'
+    (tmp_path / "sealroom.toml").write_text(f'{chain}[database]\nurl = "sqlite:///a.db"\n')
+    Store("sqlite:///a.db").close()
+    runs = {}
+    for typed in ("token list", "config show"):
+        done = CliRunner().invoke(main, [*typed.split(), "--json"])
+        assert done.exit_code == 0, done.output
+        runs[typed] = json.loads(done.stdout)
+    assert runs["token list"] == {"ok": True, "tokens": []}
+    assert runs["config show"]["ok"] is True and "url" in runs["config show"]["database"]
+
+
+def test_a_release_is_told_as_the_very_file_that_a_digest_is_held_against(tmp_path: Path) -> None:
+    """`image digest --release` reads no other; so it has no `ok`."""
+    image = {"name": "ghcr.io/sealroom/x", "digest": "sha256:" + 64 * "1", "sbom": "sha256:" + 64 * "2"}
+    release = {
+        "version": 1,
+        "release": "0.1.0",
+        "commit": 40 * "a",
+        "epoch": 1_790_000_000,
+        "builder": "buildah 1.28.2",
+        "base": "python:3.11-slim-bookworm@sha256:" + 64 * "3",
+        "images": {"agents": image, "enclave": image},
+    }
+    file = tmp_path / "release.json"
+    file.write_bytes(canonical(release))
+    done = CliRunner().invoke(main, ["image", "release", str(file), "--json"])
+    assert (done.exit_code, done.stdout.encode()) == (0, file.read_bytes() + b"\n")
 
 
 def test_with_json_what_was_written_is_told_as_one_object(

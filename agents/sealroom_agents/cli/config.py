@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sealroom_agents.cli.options import FILE, json_option
-from sealroom_agents.cli.terminal import plural
+from sealroom_agents.cli.terminal import one_object, plural
 from sealroom_agents.errors import CommandExit
 
 config_option = click.option(
@@ -49,7 +49,7 @@ def show(file: Path, as_json: bool) -> None:
     from sealroom_agents.config.load import load
 
     found = values(load(file))
-    click.echo(json.dumps(found) if as_json else toml(found), nl=as_json)
+    click.echo(one_object(found) if as_json else toml(found), nl=as_json)
 
 
 @config.command()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Iterator
@@ -99,7 +98,7 @@ def list_(database: str | None, file: Path | None, as_json: bool) -> None:
     with _store(file, database) as store:
         found = store.tokens()
     if as_json:
-        click.echo(json.dumps([vars(one) for one in found]))
+        click.echo(one_object({"tokens": [vars(one) for one in found]}))
         return
     for one in found:
         state = f"ended {_day(one.ended)}" if one.ended is not None else f"until {_day(one.expires)}"
