@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from sealroom.codes import Code
 from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed import inspect, seal
+from sealroom_agents.cli.drill_restore import Drill, _lines
 from sealroom_agents.cli.key import key
 from sealroom_agents.local import drill
 from sealroom_agents.owner import age, custody, data_key
@@ -181,3 +184,22 @@ def test_a_plain_key_is_called_one(backup: Backup) -> None:
     status, report = backup.drill(identity="")
     assert status == 0
     assert "the key is plain" in report["findings"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.002, "under a second for 402.9 kB"),
+        (2.0, "2.0 s for 402.9 kB, 201.4 kB a second"),
+        (99.97, "1 min 40 s for 402.9 kB, 4.0 kB a second"),
+        (200.4, "3 min 20 s for 402.9 kB, 2.0 kB a second"),
+        (7_503.0, "2 h 5 min for 402.9 kB, 53 B a second"),
+    ],
+)
+def test_how_long_it_took_is_told_as_far_as_it_says_something(
+    made: Backup, seconds: float, said: str
+) -> None:
+    info = inspect(made.sealed)
+    info = replace(info, header=replace(info.header, size=402_876))
+    report = Drill(made.sealed, made.key, datetime.now(UTC), info=info, seconds=seconds)
+    assert dict(_lines(report, "holds"))["time"] == said

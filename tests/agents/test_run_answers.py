@@ -15,7 +15,7 @@ from tests.agents.liars import tell_the_truth
 from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom_agents.cli.run import of_run
-from sealroom_agents.cli.run_told import prove_next, with_proofs
+from sealroom_agents.cli.run_told import how_it_ended, prove_next, with_proofs
 from sealroom_agents.client import Connection, Console, Unverified
 from sealroom_agents.client.console import patient
 from sealroom_agents.errors import ToolError
@@ -78,6 +78,37 @@ def test_an_envelope_without_proofs_is_saved_and_the_next_step_is_told(tmp_path:
     assert not proven and json.loads(data) == json.loads(early.encode())
     told_next = prove_next(Path("my banks.json"), None)
     assert told_next == "sealroom prove 'my banks.json' --rpc URL --gate URL --out 'my banks.proven.json'"
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "message", "told"),
+    [
+        ("revoked", "revoked", 'revoked by bank-B: "enough"', 'revoked by bank-B: "enough"'),
+        ("revoked", "revoked", "hospital-C revoked: withdrawn", "hospital-C revoked: withdrawn"),
+        (
+            "revoked",
+            "standing-changed",
+            "another roster governs",
+            "revoked: standing-changed: another roster governs",
+        ),
+        ("cancelled", "cancelled", "taken back by 0x12", "cancelled: taken back by 0x12"),
+        ("failed", "job-failed", "the analysis failed", "job-failed: the analysis failed"),
+        ("failed", "enclave-died", "the enclave ended", "failed: enclave-died: the enclave ended"),
+        ("refused", "not-approved", "k is 2", "refused: not-approved: k is 2"),
+        ("refused", "refused", 'x: "the gate refused"', 'refused: x: "the gate refused"'),
+        (
+            "failed",
+            "lease-ended",
+            'by a: "lease-ended failed"',
+            'failed: lease-ended: by a: "lease-ended failed"',
+        ),
+        ("failed", None, None, "failed"),
+        ("revoked", "revoked", None, "revoked"),
+    ],
+)
+def test_how_a_run_ended_is_said_once(state: str, code: str | None, message: str | None, told: str) -> None:
+    """What others wrote, as a reason, takes no word of ours away."""
+    assert how_it_ended(state, code, message) == told
 
 
 def test_a_study_of_strangers_has_a_bounded_number_of_findings_and_guesses() -> None:

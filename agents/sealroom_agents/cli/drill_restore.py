@@ -17,7 +17,7 @@ from sealroom_agents.cli.check import all_findings
 from sealroom_agents.cli.key import Held, held_key
 from sealroom_agents.cli.key_options import opener_options
 from sealroom_agents.cli.options import FILE, json_option, reader_for, rpc_option
-from sealroom_agents.cli.terminal import complain, finding, progress, size, table
+from sealroom_agents.cli.terminal import complain, duration, finding, progress, size, table
 from sealroom_agents.errors import ChainError, CommandExit
 
 if TYPE_CHECKING:
@@ -219,8 +219,9 @@ def _lines(drill: Drill, verdict: str) -> Iterator[tuple[str, str]]:
         yield "header", to_hex(drill.info.header_digest)
         yield "index", to_hex(drill.info.index_digest)
         if drill.seconds is not None:
-            rate = header.size / max(drill.seconds, 1e-3)
-            yield "time", f"{drill.seconds:.1f} s for {size(header.size)}, {size(int(rate))} a second"
+            # What took no time says nothing of how fast it would be.
+            rate = "" if drill.seconds < 1 else f", {size(int(header.size / drill.seconds))} a second"
+            yield "time", f"{duration(drill.seconds)} for {size(header.size)}{rate}"
     yield "written", "nothing"
     yield "verdict", verdict
 

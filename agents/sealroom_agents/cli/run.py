@@ -158,7 +158,7 @@ def run(
     if as_json:
         click.echo(json.dumps({**told, "message": state.get("message")}))
     hint = run_told.ENDED.get(state["state"]) or run_told.ENDED.get(state.get("code") or "")
-    complain(shown(f"{state['state']}: {state.get('code')}: {state.get('message')}"), hint)
+    complain(run_told.how_it_ended(state["state"], state.get("code"), state.get("message")), hint)
     return CommandExit.FAILED
 
 

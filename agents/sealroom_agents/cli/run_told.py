@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from itertools import islice
@@ -64,6 +65,19 @@ def prove_next(out: Path, room: Room | None) -> str:
     rpc, gate = ("URL", "URL") if room is None else (room.rpc, room.gate)
     words = ["sealroom", "prove", str(out), "--rpc", rpc, "--gate", gate, "--out", str(proven)]
     return shown(" ".join(map(shlex.quote, words)))
+
+
+def how_it_ended(state: str, code: str | None, message: str | None) -> str:
+    """How a run ended without a result: its state, the code and the words, where each says something new."""
+    told = message or ""
+    # What somebody wrote, as a reason of a revocation, stands behind a colon or in quotes, and counts not.
+    own = re.split('[:"]', told)[0].split()
+    if code and code not in own:
+        told = f"{code}: {told}" if told else code
+        own += code.split("-")
+    if state not in own:
+        told = f"{state}: {told}" if told else state
+    return told
 
 
 ENDED = {

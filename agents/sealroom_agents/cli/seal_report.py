@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     """What leaves the owner's house and what stays, before the owner is asked."""
     source, outputs = job.source, job.outputs
-    rows = f"{source.rows:,} rows" if source.rows is not None else "number of rows"
-    clear = f"its name, columns, {rows}, size" if source.columns is not None else "its name and size"
+    # How many rows is told below, as they were counted in what is sealed.
+    clear = "its name, columns, number of rows, size" if source.columns is not None else "its name and size"
     clear += " and the account"
     lines = [
         ("leaves", f"{outputs.sealed}: ciphertext, and in clear {clear}"),

@@ -65,6 +65,16 @@ def size(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def duration(seconds: float) -> str:
+    """How long something took, for people: under a second, 12.3 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 1:
+        return "under a second"
+    if round(seconds, 1) < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 part`, `2 parts`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

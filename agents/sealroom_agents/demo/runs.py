@@ -11,6 +11,7 @@ from typing import Any
 
 from sealroom.encoding import strict_json
 from sealroom_agents.cli.run import submit
+from sealroom_agents.cli.run_told import how_it_ended
 from sealroom_agents.client.console import ENDS
 from sealroom_agents.demo.commands import in_parallel
 from sealroom_agents.demo.screen import short
@@ -62,7 +63,8 @@ def wait_for(room: Room, run: str, wanted: Iterable[str], *, seconds: float = RU
     if state["state"] in wanted:
         return state
     if state["state"] in ENDS:
-        raise DemoError(f"run {short(run)} ended as {state['state']}: {state['code']}: {state['message']}")
+        how = how_it_ended(state["state"], state["code"], state["message"])
+        raise DemoError(f"run {short(run)} ended: {how}")
     raise DemoError(f"run {short(run)} is still {state['state']} after {seconds:.0f} s")
 
 

@@ -136,7 +136,8 @@ class Runner:
             else:
                 self._left.over(run.id)
                 RUNS_ENDED.labels(code_label(ended.code) if ended.code else ended.state).inc()
-            log.info("run %s is %s%s", run.id, ended.state, f": {ended.code}" if ended.code else "")
+            more = f": {ended.code}" if ended.code not in (None, ended.state) else ""
+            log.info("run %s is %s%s", run.id, ended.state, more)
         except Stopped:
             log.info("run %s is left for the next runner", run.id)
         except StoreError as error:
