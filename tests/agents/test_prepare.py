@@ -143,6 +143,30 @@ GOOD = {
     "a year before ours": "0001-01-01",
 }
 
+HINTS = {
+    "a word for a number": 'a word for no value is missing = ["NA"]',
+    "a text that is not listed": 'other = "…"',
+    "a year before ours": "write 2026-01-31",
+    "a number that is rounded": "a decimal comma, groups",
+}
+
+
+@pytest.mark.parametrize("what", HINTS)
+def test_the_hint_is_of_what_the_cell_is_read_as_and_of_the_declared_files_words(
+    what: str, tmp_path: Path
+) -> None:
+    words, cell, _ = CELLS[what]
+    columns = f'decimal = ","\nthousands = "."\n[columns.a]\nfrom = "a"\n{words}\n'
+    error = refused(from_csv, tmp_path, f"a;b\n{cell}x;x\n", columns)
+    assert error.code == "cell-unfit" and HINTS[what] in str(error.hint) and "--" not in str(error.hint)
+
+
+def test_an_input_that_is_no_table_is_told_which_forms_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text('{"resourceType": "Patient", "id": "p1"}\n')
+    error = refused(run, path, 'version = 1\n[columns.a]\nfrom = "a"\ntype = "string"\n')
+    assert error.code == "not-a-table" and "fhir-ndjson" in str(error.hint)
+
 
 @pytest.mark.parametrize("what", CELLS)
 def test_a_cell_that_cannot_become_it_is_named_by_its_place_alone(what: str, tmp_path: Path) -> None:

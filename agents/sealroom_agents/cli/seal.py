@@ -34,7 +34,7 @@ from sealroom_agents.cli.seal_prepared import asked_preparing
 from sealroom_agents.cli.seal_report import leaves_and_stays, rehearse, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
-from sealroom_agents.cli.terminal import confirm, interruptible, table, warn
+from sealroom_agents.cli.terminal import confirm, interruptible, require_somebody, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 
 
@@ -281,6 +281,8 @@ def seal(
         announce(checked, approval, owner=owned.place, told=chain is not None)
     if shown:
         click.echo(table(leaves_and_stays(job)), err=True)
+    question = f"seal {found.called} for {'no study yet' if checked is None else 'this recipe'}?"
+    require_somebody(question, yes=yes or dry_run)
     with interruptible(), ExitStack() as stack:
         plain = stack.enter_context(made(job))
         seen = None if found.columns is None else profiled(job, plain)
@@ -291,7 +293,7 @@ def seal(
         if dry_run:
             rehearse(job, seen, heard, beside, signing, as_json=as_json)
             return
-        confirm(f"seal {found.called} for {'no study yet' if checked is None else 'this recipe'}?", yes=yes)
+        confirm(question, yes=yes)
         signer = unlocked(signing, account=owned.signer, owner=owned.place)
         try:
             summary = seal_as_made(job, plain, signer)

@@ -108,15 +108,19 @@ def complain(message: str, hint: str | None) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless `yes`. Raises `not-confirmed` for a no, `nobody-to-ask` where there is no terminal."""
-    if yes:
-        return
-    if not _at_a_terminal():
+    """Ask, unless `yes`. Raises `not-confirmed` for a no, and as `require_somebody`."""
+    require_somebody(question, yes=yes)
+    if not yes and not click.confirm(question, default=False, err=True):
+        raise ToolError(Code.NOT_CONFIRMED, "nothing was done")
+
+
+def require_somebody(question: str, *, yes: bool) -> None:
+    """Before long work that ends in a question: refuse it where nobody could answer. Raises `nobody-to-ask`
+    where there is no terminal."""
+    if not yes and not _at_a_terminal():
         raise ToolError(
             Code.NOBODY_TO_ASK, f"cannot prompt, not a terminal: {question}", "in a script, pass --yes"
         )
-    if not click.confirm(question, default=False, err=True):
-        raise ToolError(Code.NOT_CONFIRMED, "nothing was done")
 
 
 def ask_passphrase(what: str) -> str:

@@ -160,7 +160,7 @@ def look(
                 raise ToolError(
                     Code.NOT_A_TABLE,
                     f"{path} is a folder, and not one of Parquet files or Arrow files alone",
-                    "seal it whole: --as opaque",
+                    "of a DICOM folder sealroom prepare makes a table; --as opaque seals any folder as it is",
                 )
             found = look_folder(*held, declared)
             size = sum(each.size or 0 for each in found.files)

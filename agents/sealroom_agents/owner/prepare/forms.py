@@ -47,6 +47,10 @@ class Table(ABC):
         decimal comma, the order of a date. Raises `csv_cells.CellError`."""
         return csv_cells.convert(text, kind)
 
+    def looks(self, kind: ColumnType) -> str:
+        """What a text looks like that becomes a value of `kind`, in words for a hint."""
+        return csv_cells.hint(kind)
+
     def notes(self) -> Sequence[tuple[str, str]]:
         """What the owner should know of what was read and left out, in lines of two cells; when all rows
         were read."""

@@ -103,10 +103,9 @@ class Prepared:
             found, tags = self.steps[mapped.name].made(values)
         except csv_cells.CellError as error:
             where = f"{self.path} {self.table.where(self.rows + error.index)}, column {mapped.source}"
-            hint = None
-            if mapped.values is None and mapped.pseudonym is None:
-                hint = csv_cells.hint(mapped.reads or mapped.type)
             said = f"{where}, which becomes {mapped.name}: {error.reason}"
+            # Hints of cells name options of a command; here the declared file says how they are written.
+            hint = self.steps[mapped.name].looks or error.hint
             raise ToolError(Code.CELL_UNFIT, said, hint) from None
         if mapped.name in counted:
             counted[mapped.name].add(values, found, tags)

@@ -44,6 +44,20 @@ class Step:
                 Code.PREPARE_UNFIT, f"{mapped.name} reads {wanted.name}, and is declared {mapped.type.name}"
             )
 
+    @property
+    def looks(self) -> str | None:
+        """What a cell of the column looks like that fits, in words for a hint; `None` where any does."""
+        if self._mapped.values is not None or self._mapped.pseudonym is not None:
+            return None
+        if not isinstance(self._given, String):
+            return _instead(self._given, self._mapped)
+        said = self._table.looks(self._between)
+        if isinstance(self._between, Bool):
+            said += "; other words are values = { yes = true, no = false }"
+        if self._mapped.type.nullable:
+            said += '; a word for no value is missing = ["NA"]'
+        return said
+
     def made(self, values: Any) -> tuple[Any, Tags | None]:
         """The cells of the result, of those of the input; and the different ids, where they are replaced by
         numbers. Raises `CellError` for the first cell that cannot become one."""
@@ -110,7 +124,11 @@ class Step:
         places = pc.index_in(texts, keys)
         unlisted = pc.and_(pc.is_null(places), pc.is_valid(texts))
         if mapped.other is None and not mapped.other_missing and pc.any(unlisted).as_py():
-            raise CellError(pc.index(unlisted, True).as_py(), "holds a text that values does not list")
+            raise CellError(
+                pc.index(unlisted, True).as_py(),
+                "holds a text that values does not list",
+                'list it, or say what every other text becomes: other = "…", or other-is-missing = true',
+            )
         found = _scalars(list(declared.values()), target).take(places)
         if mapped.other is None:
             return found

@@ -13,10 +13,12 @@ from sealroom.codes import Code
 from sealroom.schema import ColumnType
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import source as sources
-from sealroom_agents.owner.prepare.forms import Advance, Form, Table
+from sealroom_agents.owner.prepare.forms import FORMS, Advance, Form, Table
 from sealroom_agents.owner.prepare.words import Words
 from sealroom_agents.owner.tables import csv_cells
 from sealroom_agents.owner.tables.csv_dialect import Dialect
+
+_NAME_IT = f'name its form: [input] form = "…", of {", ".join(FORMS)}; docs/inputs.md has a file of each'
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,14 @@ class TableForm(Form):
     @contextmanager
     def open(self, path: Path) -> Iterator[Table]:
         """Open it. Raises as `sealroom_agents.owner.source.look`."""
-        source = sources.look(path, kind=self.name or None, declared=(), dialect=self.dialect)
+        try:
+            source = sources.look(path, kind=self.name or None, declared=(), dialect=self.dialect)
+        except ToolError as error:
+            if error.code is not Code.NOT_A_TABLE or self.name:
+                raise
+            raise ToolError(error.code, error.message, _NAME_IT) from None
         if source.columns is None:
-            raise ToolError(Code.NOT_A_TABLE, f"{path} is no table", 'name its form: [input] form = "…"')
+            raise ToolError(Code.NOT_A_TABLE, f"{path} is no table", _NAME_IT)
         yield _Opened(source)
 
 
@@ -78,3 +85,6 @@ class _Opened(Table):
 
     def typed(self, text: Any, kind: ColumnType) -> Any:
         return csv_cells.convert(text, kind, self._source.dialect)
+
+    def looks(self, kind: ColumnType) -> str:
+        return csv_cells.hint(kind, self._source.dialect)

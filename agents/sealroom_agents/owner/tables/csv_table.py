@@ -54,7 +54,8 @@ def require_names(path: Path, columns: Sequence[Column], declared: Sequence[Colu
         raise ToolError(
             Code.COLUMNS_DIFFER,
             f"the first line of {path} names none of the columns that are declared",
-            "does the file begin with a line of names? what it begins with is not repeated here",
+            f"declared are {', '.join(name for name, _ in declared)[:200]}; where the names are others, "
+            "sealroom prepare maps them; the first line, which may be a row, is not repeated here",
         )
 
 
