@@ -13,6 +13,7 @@ from tests.agents.test_seal_again import ACCOUNT, EARLY, ESCROW, KEYS, PLACE, ru
 from tests.agents.worked import write_cohort
 from tests.local_chain import LocalChain, account
 
+from sealroom.encoding import sha256, to_hex
 from sealroom.keys import Secret
 from sealroom_agents.owner import data_key
 
@@ -114,3 +115,73 @@ def test_reseal_and_govern_try_and_leave_all_as_it_is(chain: LocalChain, tmp_pat
         assert state(tmp_path) == before
         assert desk.chain.call("Lens", desk.chain.lens, "state", desk.stage.room.consortium)["live"]
         assert block <= desk.chain.block_number()
+
+
+# --- sending and fetching ----------------------------------------------------------------------------
+
+
+def test_an_upload_is_told_with_what_is_there_and_nothing_is_sent(wrapped: Path) -> None:
+    upload = f'sealroom upload {TAR} "file://$PWD/store/A.tar"'
+    before = state(wrapped)
+    facts = told(wrapped, f"{upload} --dry-run")
+    size = (wrapped / TAR).stat().st_size
+    assert (facts["ok"], facts["dryRun"], facts["size"], facts["parts"]) == (True, True, size, 1)
+    assert facts["sha256"] == to_hex(sha256((wrapped / TAR).read_bytes()))
+    assert facts["there"] == {"known": True, "size": None} and facts["begun"] == {"parts": 0, "bytes": 0}
+    said = run(wrapped, f"{upload} --dry-run")
+    assert "would compare  all of it, fetched again" in said and "nothing was written or sent" in said
+    assert state(wrapped) == before
+    run(wrapped, f"{upload} --yes")
+    before = state(wrapped)
+    # Looked first: nobody is asked whether to do what cannot be done.
+    for more in ("--dry-run", "", "--yes"):
+        assert told(wrapped, f"{upload} {more}", 1)["code"] == "remote-exists"
+    facts = told(wrapped, f"{upload} --overwrite --dry-run")
+    assert facts["there"] == {"known": True, "size": size}
+    asked = told(wrapped, f"{upload} --overwrite", 1)
+    assert asked["code"] == "nobody-to-ask" and ", and replace what is there, 1" in asked["error"]
+    assert state(wrapped) == before
+
+
+def test_a_dry_upload_reads_all_and_asks_no_signed_url(wrapped: Path) -> None:
+    nowhere = f"sealroom upload {TAR} http://127.0.0.1:1/A.tar?signature=s --no-read-back"
+    facts = told(wrapped, f"{nowhere} --dry-run")
+    assert facts["there"] == {"known": False, "size": None} and facts["url"] == "http://127.0.0.1:1/A.tar"
+    content = bytearray((wrapped / TAR).read_bytes())
+    content[content.index(b"parts/00000") + 512 + 1500] ^= 1
+    (wrapped / TAR).write_bytes(content)
+    assert told(wrapped, f"{nowhere} --dry-run", 1)["code"] == "part-altered"
+    plain = f'sealroom upload {KEY} "file://$PWD/store/A.tar" --dry-run'
+    assert "it seems to be a data key" in told(wrapped, plain, 1)["error"]
+
+
+def test_a_dry_upload_is_refused_where_nothing_could_be_written(wrapped: Path) -> None:
+    (wrapped / "file").touch()
+    upload = f'sealroom upload {TAR} "file://$PWD/file/A.tar"'
+    dry, wet = (told(wrapped, f"{upload} {more}", 1) for more in ("--dry-run", "--yes"))
+    assert dry["code"] == wet["code"] == "remote-unreachable"
+    (wrapped / "folder").mkdir()
+    over = f'sealroom upload {TAR} "file://$PWD/folder" --overwrite --dry-run'
+    assert told(wrapped, over, 1)["code"] == "remote-unreachable"
+
+
+def test_a_fetch_is_told_and_nothing_is_fetched(wrapped: Path) -> None:
+    of = f"--registration {PLACE}/cohort-A.registration.json"
+    fetch = f'sealroom fetch "file://$PWD/{TAR}" --out got/here/A.tar'
+    before = state(wrapped)
+    facts = told(wrapped, f"{fetch} {of} --dry-run")
+    assert (facts["ok"], facts["dryRun"], facts["size"]) == (True, True, (wrapped / TAR).stat().st_size)
+    assert facts["parts"] == 1 and facts["begun"] == {"parts": 0, "bytes": 0}
+    said = run(wrapped, f"{fetch} {of} --dry-run")
+    assert "would compare  each part with its index, which is the registered one" in said
+    digest = f"--sha256 0x{64 * '1'}"
+    assert "nothing that came vouches for it before" in run(wrapped, f"{fetch} {digest} --dry-run")
+    assert state(wrapped) == before
+    run(wrapped, f"{fetch} {of}")
+    assert told(wrapped, f"{fetch} {of} --dry-run", 1)["code"] == "output-exists"
+    write_cohort(wrapped / "other.parquet", rows=7)
+    run(wrapped, f"{EARLY} --in other.parquet")
+    other = f"--registration {PLACE}/other.registration.json"
+    again = fetch.replace("got/here", "elsewhere")
+    assert told(wrapped, f"{again} {other} --dry-run", 1)["code"] == "dataset-mismatch"
+    assert not (wrapped / "elsewhere").exists()

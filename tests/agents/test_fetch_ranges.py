@@ -179,6 +179,25 @@ def test_what_was_kept_is_compared_and_only_what_is_wrong_is_fetched(
     assert server.given < FIRST_BYTES + 3 * PART
 
 
+def test_a_look_tells_what_lies_here_and_fetches_the_two_ends_alone(
+    server: RangeServer, target: Path, expected: Expected, tar: Path
+) -> None:
+    target.parent.mkdir()
+    content = bytearray(tar.read_bytes())
+    content[content.index(b"parts/00003") + 600] ^= 1
+    kept(target).write_bytes(content[: 10 * (PART + 2048)])
+    before = kept(target).read_bytes()
+    found = fetching.look(server.url, target, expected=expected, limits=QUICK)
+    assert found.info is not None and found.size == tar.stat().st_size
+    # Ten without the one that is broken.
+    assert found.here == 9 and kept(target).read_bytes() == before
+    assert fetch(server, target, expected).resumed == found.here_bytes
+    target.unlink()
+    assert list(target.parent.iterdir()) == []
+    found = fetching.look(server.url, target, expected=expected, limits=QUICK)
+    assert (found.here, found.here_bytes) == (0, 0) and list(target.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("left", [b"", b"short", bytes(10**7)], ids=["nothing", "short", "long"])
 def test_whatever_lies_there_does_no_harm(
     left: bytes, server: RangeServer, tar: Path, target: Path, expected: Expected

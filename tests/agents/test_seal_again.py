@@ -20,6 +20,7 @@ from tests.rpc_proxy import RpcProxy
 
 from sealroom_agents.chain.contracts import interface
 from sealroom_agents.owner.registration import load_registration
+from sealroom_agents.owner.staging import Outputs, Staging
 
 ACCOUNT = "0x" + "0a" * 20
 EARLY = f"sealroom seal --account {ACCOUNT} --yes"
@@ -141,12 +142,43 @@ def test_a_dry_run_is_refused_as_the_run_is(sealed: Path) -> None:
 
 
 def test_a_dry_run_leaves_what_a_killed_run_left(sealed: Path) -> None:
-    """Only a run that seals starts anew over it."""
+    """Only a run that seals starts anew over it: what that would remove is told."""
     left = sealed / PLACE / ".cohort-A.v2.tar.sealing"
     left.mkdir()
     (left / "sealed.tar").write_bytes(b"half")
-    run(sealed, f"{EARLY} --in fixed.parquet --name cohort-A --new-version --dry-run")
-    assert (left / "sealed.tar").read_bytes() == b"half"
+    key, place = sealed / KEYS / "cohort-A.v2.key", sealed / KEYS / ".cohort-A.v2.key.sealing"
+    place.mkdir()
+    for path in (key, place / "data.key"):
+        path.write_bytes(b"of no sealed file")
+    before = state(sealed)
+    command = f"{EARLY} --in fixed.parquet --name cohort-A --new-version"
+    facts = told(sealed, f"{command} --dry-run")
+    assert [one["what"] for one in facts["would"] if one["act"] == "remove"] == [
+        f"{PLACE}/.cohort-A.v2.tar.sealing  left by a run that was killed",
+        f"{KEYS}/.cohort-A.v2.key.sealing  left by a run that was killed",
+        f"{KEYS}/cohort-A.v2.key  of that run: no sealed file came of it",
+    ]
+    assert state(sealed) == before
+    assert told(sealed, command)["ok"] and not left.exists() and not place.exists()
+
+
+def test_a_key_that_no_killed_run_left_is_in_the_way_of_a_dry_run_too(sealed: Path) -> None:
+    place = sealed / KEYS / ".cohort-A.v2.key.sealing"
+    place.mkdir()
+    (place / "data.key").write_bytes(b"of no sealed file")
+    (sealed / KEYS / "cohort-A.v2.key").write_bytes(b"of another")
+    command = f"{EARLY} --in fixed.parquet --name cohort-A --new-version"
+    for more in ("--dry-run", ""):
+        assert told(sealed, f"{command} {more}", 1)["code"] == "key-exists"
+
+
+def test_a_dry_run_waits_for_no_run_that_works(sealed: Path) -> None:
+    out = Outputs(
+        *(sealed / path for path in (PLACE / "b.tar", KEYS / "b.key", PLACE / "b.registration.json"))
+    )
+    with Staging(out):
+        facts = told(sealed, f"{EARLY} --in fixed.parquet --name b --dry-run", 1)
+    assert facts["code"] == "already-sealing"
 
 
 # --- the overview, at home ---------------------------------------------------------------------------

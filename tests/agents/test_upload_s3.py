@@ -24,8 +24,10 @@ from sealroom import sealed
 from sealroom.encoding import sha256
 from sealroom.errors import SealroomError
 from sealroom_agents.owner.registration import registration_of
-from sealroom_agents.owner.transfer import fetching, s3, s3_parts, sending
+from sealroom_agents.owner.transfer import ahead, fetching, s3, s3_parts, sending
+from sealroom_agents.owner.transfer.ahead import There
 from sealroom_agents.owner.transfer.fetching import Expected
+from sealroom_agents.owner.transfer.notes import Notes
 from sealroom_agents.owner.transfer.pace import Limits, Patience
 
 MIB = 2**20
@@ -210,6 +212,28 @@ def stopped(tar: Path, url: str) -> Path:
     (path,) = notes(tar)
     assert len(pending(url)) == 1
     return path
+
+
+def test_what_the_store_has_of_a_run_before_is_told_and_nothing_is_changed(
+    stopped: Path, tar: Path, url: str
+) -> None:
+    before, uploads = stopped.read_bytes(), pending(url)
+    found = ahead.look(tar, url, overwrite=False, whole=True, limits=QUICK)
+    assert found.there == There(known=True, size=None, parts=6, begun=2, begun_bytes=2 * PART)
+    assert found.digest == sha256(tar.read_bytes())
+    with Notes(tar, url), pytest.raises(SealroomError) as error:
+        ahead.look(tar, url, overwrite=False, whole=False, limits=QUICK)
+    assert error.value.code == "already-sending"
+    # Of another file: the next run gives it up, and the look leaves it.
+    other = sealed_file(tar.with_name("B.tar"), SIZE, 9)
+    tar.write_bytes(other.read_bytes())
+    assert ahead.look(tar, url, overwrite=False, whole=False, limits=QUICK).there == There(True, None, 6)
+    assert (stopped.read_bytes(), pending(url)) == (before, uploads)
+    assert sending.upload(tar, url).resumed == 0 and pending(url) == []
+    with pytest.raises(SealroomError) as error:
+        ahead.look(tar, url, overwrite=False, whole=False, limits=QUICK)
+    assert error.value.code == "remote-exists"
+    assert ahead.look(tar, url, overwrite=True, whole=False, limits=QUICK).there.size == tar.stat().st_size
 
 
 def test_a_part_is_believed_only_with_the_tag_that_the_store_gave_us(

@@ -195,7 +195,7 @@ def seal(
     from sealroom.keccak import dataset_id
     from sealroom_agents.owner import report_key as report_keys
     from sealroom_agents.owner import source as sources
-    from sealroom_agents.owner.staging import recover
+    from sealroom_agents.owner.staging import Leftovers, leftovers, recover
 
     check_input(source)
     if source == DASH and (name is None or not (yes or dry_run)):
@@ -260,10 +260,10 @@ def seal(
     elif declared is not None and found.columns is not None:
         check_columns(found.columns, declared, where=str(found.called))
     signing = keystore_in(sign_with)
-    left = None if dry_run else recover(outputs)
-    if left is not None:
-        warn(f"a run that was killed left its key in {left}; it opens nothing: remove that folder")
-    refuse_existing(outputs)
+    left = leftovers(outputs) if dry_run else Leftovers(elsewhere=recover(outputs))
+    if left.elsewhere is not None:
+        warn(f"a run that was killed left its key in {left.elsewhere}; it opens nothing: remove that folder")
+    refuse_existing(outputs, gone=left.files)
     job = Job(
         source=found,
         place=owned.place,
@@ -291,7 +291,7 @@ def seal(
         if shown and (seen is not None or beside):
             click.echo(table([*told, *rows_and_columns(seen), *beside]), err=True)
         if dry_run:
-            rehearse(job, seen, heard, beside, signing, as_json=as_json)
+            rehearse(job, seen, heard, beside, signing, left, as_json=as_json)
             return
         confirm(question, yes=yes)
         signer = unlocked(signing, account=owned.signer, owner=owned.place)

@@ -11,14 +11,12 @@ import click
 
 from sealroom.codes import Code
 from sealroom_agents.cli.sealing import Job
-from sealroom_agents.cli.terminal import (
-    refuse_stdout,
-)
+from sealroom_agents.cli.terminal import refuse_stdout
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.staging import Outputs
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
 
 SEALED_FOLDER = Path("sealed")
 """What may leave, as OWNER/NAME.tar, just as the runner reads it; ignored by git."""
@@ -85,19 +83,23 @@ def refuse_plain_that_would_leave(out: Path, *, what: str) -> None:
         )
 
 
-def refuse_existing(outputs: Outputs) -> None:
-    """Nothing is overwritten. Raises `key-exists`, `output-exists`."""
+def refuse_existing(outputs: Outputs, *, gone: Sequence[Path] = ()) -> None:
+    """Nothing is overwritten. Raises `key-exists`, `output-exists`. gone: what would be removed before."""
+
+    def stands(path: Path) -> bool:
+        return path not in gone and os.path.lexists(path)
+
     hint = (
         "for another recipe or consortium: sealroom reseal; for a correction: --new-version; "
         "else name another file"
     )
-    if os.path.lexists(outputs.key):
-        if not os.path.lexists(outputs.sealed):
+    if stands(outputs.key):
+        if not stands(outputs.sealed):
             hint = "if it is of no sealed file (a run that was killed may have left it), remove it; " + hint
         raise ToolError(Code.KEY_EXISTS, f"{outputs.key} exists, and a data key is never overwritten", hint)
-    if os.path.lexists(outputs.sealed):
+    if stands(outputs.sealed):
         raise ToolError(Code.OUTPUT_EXISTS, f"{outputs.sealed} exists, and may be registered already", hint)
-    if os.path.lexists(outputs.prepare):
+    if stands(outputs.prepare):
         # It would be taken for the file by which this dataset was prepared.
         raise ToolError(
             Code.OUTPUT_EXISTS,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sealroom_agents.cli.seal_asked import Heard
     from sealroom_agents.owner.keystore import Keystore, Signer
     from sealroom_agents.owner.profile import Profile
+    from sealroom_agents.owner.staging import Leftovers
 
 
 def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
@@ -65,6 +66,7 @@ def rehearse(
     heard: Heard,
     beside: Sequence[tuple[str, str]],
     signing: Keystore | None,
+    left: Leftovers,
     *,
     as_json: bool,
 ) -> None:
@@ -76,6 +78,8 @@ def rehearse(
 
     outputs, most = job.outputs, disk_space.sealed_size(job.source.size, job.source.columns)
     would = [
+        *(("remove", f"{path}  left by a run that was killed") for path in left.folders),
+        *(("remove", f"{path}  of that run: no sealed file came of it") for path in left.files),
         ("write", f"{outputs.sealed}  at most {size(most)}"),
         ("write", f"{outputs.key}  {_kept(job)}"),
         ("write", str(outputs.registration)),

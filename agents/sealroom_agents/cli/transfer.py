@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sealroom_agents.cli.file_kinds import SEALED, expecting
-from sealroom_agents.cli.options import FILE, HashType, json_option, yes_option
+from sealroom_agents.cli.options import FILE, HashType, dry_run_option, json_option, yes_option
 from sealroom_agents.cli.terminal import (
     complain,
     confirm,
@@ -19,8 +20,12 @@ from sealroom_agents.cli.terminal import (
     size,
     table,
 )
+from sealroom_agents.cli.transfer_told import question, rehearse_fetch, rehearse_upload
 from sealroom_agents.errors import CommandExit
 from sealroom_agents.owner.transfer.urls import MAX_PARALLEL, PARALLEL, WEB, require_supported, shown
+
+if TYPE_CHECKING:
+    from sealroom_agents.owner.transfer.ahead import Ahead
 
 _GOES_ON = "the same command goes on where this one was"
 _AS_IT_WAS = "nothing was changed there"
@@ -42,6 +47,7 @@ parallel_option = click.option(
 @click.option("--overwrite", is_flag=True, help="Replace what is there; a resealed file, say.")
 @click.option("--no-read-back", is_flag=True, help="Do not fetch it again; a signed URL may only take files.")
 @parallel_option
+@dry_run_option
 @yes_option
 @json_option
 def upload(
@@ -50,6 +56,7 @@ def upload(
     overwrite: bool,
     no_read_back: bool,
     parallel: int,
+    dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -63,8 +70,13 @@ def upload(
     16 MB, several parts are sent at a time. Stopped or cut off, the same command goes on where it was, by a
     small hidden file beside the sealed one. https is one PUT to a signed URL, and begins anew.
 
+    Before you are asked, the store is: what is there is not replaced without --overwrite, and what it has of
+    a run before is told. A signed URL cannot be asked. With --dry-run all of the file is read and compared,
+    too, and nothing is sent.
+
     \b
     Example:
+      sealroom upload sealed/hospital-A/cohort-A.tar s3://study-1/hospital-A/cohort-A.tar --dry-run
       sealroom upload sealed/hospital-A/cohort-A.tar s3://study-1/hospital-A/cohort-A.tar
       sealroom upload sealed/hospital-A/cohort-A.tar "$SIGNED_URL" --no-read-back --yes
     """
@@ -72,7 +84,12 @@ def upload(
     from sealroom_agents.owner.transfer import sending
 
     scheme = require_supported(url)
-    confirm(f"send {sealed_file} to {shown(url)}?", yes=yes)
+    if dry_run or not yes:
+        ahead = _looked(sealed_file, url, overwrite=overwrite, whole=dry_run)
+        if dry_run:
+            rehearse_upload(sealed_file, shown(url), ahead, read_back=not no_read_back, as_json=as_json)
+            return CommandExit.DONE
+        confirm(question(sealed_file, shown(url), ahead), yes=yes)
     total = sealed_file.stat().st_size if sealed_file.is_file() else 0
     arrived = False
 
@@ -125,9 +142,16 @@ def upload(
 @click.option("--registration", type=FILE, metavar="FILE", help="What its owner registered.")
 @click.option("--sha256", type=HashType(), metavar="HASH", help="What `sealroom upload` printed.")
 @parallel_option
+@dry_run_option
 @json_option
 def fetch(
-    url: str, out: Path, registration: Path | None, sha256: bytes | None, parallel: int, as_json: bool
+    url: str,
+    out: Path,
+    registration: Path | None,
+    sha256: bytes | None,
+    parallel: int,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Fetch a sealed file, and keep it only if it is the expected one.
 
@@ -137,7 +161,8 @@ def fetch(
 
     Stopped or cut off, the same command goes on where it was: what lies in .NAME.fetching beside FILE is
     compared part by part, and only what is missing or wrong is fetched. A server without ranges sends it
-    all again. FILE appears once it is whole.
+    all again. FILE appears once it is whole. With --dry-run the two ends of the file are fetched and
+    compared, and what lies here is: it is told how much would come, and nothing is written.
 
     \b
     Example:
@@ -154,6 +179,11 @@ def fetch(
     expected = fetching.Expected(
         registration=None if registration is None else load_registration(registration), digest=sha256
     )
+    if dry_run:
+        with interruptible():
+            coming = fetching.look(url, out, expected=expected)
+        rehearse_fetch(out, shown(url), coming, expected, as_json=as_json)
+        return CommandExit.DONE
     try:
         with interruptible(), progress(f"fetching {out.name}", None) as advance:
             fetched = fetching.fetch(url, out, expected=expected, parallel=parallel, progress=advance)
@@ -173,6 +203,19 @@ def fetch(
     ]
     click.echo(one_object(facts) if as_json else table(lines))
     return CommandExit.DONE
+
+
+def _looked(sealed_file: Path, url: str, *, overwrite: bool, whole: bool) -> Ahead:
+    """What sending would do. whole: with all of the file read and compared."""
+    from sealroom_agents.owner.transfer import ahead
+
+    total = sealed_file.stat().st_size if whole and sealed_file.is_file() else 0
+    with (
+        expecting(sealed_file, SEALED),
+        interruptible(),
+        progress(f"reading {sealed_file.name}", total) as advance,
+    ):
+        return ahead.look(sealed_file, url, overwrite=overwrite, whole=whole, progress=advance)
 
 
 def _of_before(resumed: int) -> str:

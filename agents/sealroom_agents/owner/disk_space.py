@@ -28,11 +28,16 @@ Free = Callable[[Path], int]
 
 def free_at(folder: Path) -> int:
     """Bytes that we may still write below `folder`, which need not be there yet."""
+    found = os.statvfs(folder_there(folder))
+    return found.f_bavail * found.f_frsize
+
+
+def folder_there(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent
-    found = os.statvfs(there)
-    return found.f_bavail * found.f_frsize
+    return there
 
 
 def sealed_size(size: int, columns: Sequence[Column] | None) -> int:

@@ -128,34 +128,60 @@ class Staging:
         fsync_folder(out.sealed.parent)
 
 
+@dataclass(frozen=True)
+class Leftovers:
+    """What a killed run left of these outputs."""
+
+    folders: tuple[Path, ...] = ()
+    """Its hidden folders."""
+    files: tuple[Path, ...] = ()
+    """What it had put in place, and what is of no use: its sealed file never appeared."""
+    elsewhere: Path | None = None
+    """The hidden folder of a key that it left elsewhere, for a person to remove: it opens nothing."""
+
+
 def recover(outputs: Outputs) -> Path | None:
     """Remove what a killed run left of these outputs. Raises `already-sealing` while another run works.
 
-    Returns the hidden folder of a key that it left elsewhere, for a person to remove: it opens nothing.
+    Returns the hidden folder of a key that it left elsewhere.
     """
-    elsewhere = None
     with ExitStack() as stack:
-        left = [
-            folder
-            for folder in (outputs.workshop, outputs.key_workshop)
-            if folder.is_dir() and not folder.is_symlink()
-        ]
-        for folder in left:
+        for folder in _hidden(outputs):
             stack.callback(_remove, folder, _locked(folder, outputs))
-        if _same(outputs.key_workshop / KEY, outputs.key):
-            # Its sealed file never appeared, so the key that it had put in place opens nothing.
-            outputs.key.unlink()
-        if _same(outputs.key_workshop / PREPARE, outputs.prepare):
-            outputs.prepare.unlink()
-        if not os.path.lexists(outputs.sealed) and _same(
-            outputs.workshop / REGISTRATION, outputs.registration
-        ):
-            outputs.registration.unlink()
-        with suppress(OSError), (outputs.workshop / KEY_PLACE).open("rb") as stream:
-            named = Path(os.fsdecode(stream.read(MAX_PATH_BYTES)))
-            if named != outputs.key_workshop.absolute() and named.is_dir():
-                elsewhere = named
-    return elsewhere
+        left = _left(outputs)
+        for path in left.files:
+            path.unlink()
+    return left.elsewhere
+
+
+def leftovers(outputs: Outputs) -> Leftovers:
+    """What `recover` would remove, all of which stays. Raises `already-sealing` while another run works."""
+    with ExitStack() as stack:
+        for folder in _hidden(outputs):
+            stack.callback(os.close, _locked(folder, outputs))
+        return _left(outputs)
+
+
+def _hidden(outputs: Outputs) -> tuple[Path, ...]:
+    folders = (outputs.workshop, outputs.key_workshop)
+    return tuple(folder for folder in folders if folder.is_dir() and not folder.is_symlink())
+
+
+def _left(outputs: Outputs) -> Leftovers:
+    """What is there of a run, while nobody works in its folders."""
+    files, elsewhere = [], None
+    if _same(outputs.key_workshop / KEY, outputs.key):
+        # Its sealed file never appeared, so the key that it had put in place opens nothing.
+        files.append(outputs.key)
+    if _same(outputs.key_workshop / PREPARE, outputs.prepare):
+        files.append(outputs.prepare)
+    if not os.path.lexists(outputs.sealed) and _same(outputs.workshop / REGISTRATION, outputs.registration):
+        files.append(outputs.registration)
+    with suppress(OSError), (outputs.workshop / KEY_PLACE).open("rb") as stream:
+        named = Path(os.fsdecode(stream.read(MAX_PATH_BYTES)))
+        if named != outputs.key_workshop.absolute() and named.is_dir():
+            elsewhere = named
+    return Leftovers(_hidden(outputs), tuple(files), elsewhere)
 
 
 def private_folder(folder: Path) -> None:

@@ -11,17 +11,17 @@ digest decides.
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealroom.codes import Code
 from sealroom.encoding import sha256, to_hex
-from sealroom.errors import HeaderError, SealError
+from sealroom.errors import HeaderError
 from sealroom.files import TargetExists, fsync_folder, link_new
 from sealroom.sealed import SealedArchive, SealedInfo
 from sealroom.sealed.positional import write_at
@@ -32,7 +32,8 @@ from sealroom_agents.owner.registration import Registration
 from sealroom_agents.owner.transfer import stores
 from sealroom_agents.owner.transfer.gathering import gather, read_bytes
 from sealroom_agents.owner.transfer.incoming import Incoming
-from sealroom_agents.owner.transfer.kept import open_kept, remove
+from sealroom_agents.owner.transfer.kept import InUseError, open_kept, open_to_look, remove
+from sealroom_agents.owner.transfer.kept_parts import bytes_of, sound_parts
 from sealroom_agents.owner.transfer.layout import MAX_HEAD_BYTES, MAX_TAIL_BYTES, Head, Layout, read_head
 from sealroom_agents.owner.transfer.pace import Limits, Patience
 from sealroom_agents.owner.transfer.sending import Progress
@@ -59,6 +60,51 @@ class Fetched:
     """Bytes that lay here already, of a run that was stopped."""
 
 
+@dataclass(frozen=True)
+class Coming:
+    """What would be fetched."""
+
+    info: SealedInfo | None
+    """The sealed file, with the expected header and index; `None` from a server without ranges, which would
+    have to send all of it."""
+    size: int | None
+    """Its bytes, where the server says so."""
+    here: int
+    """Parts that lie here already, of a run that was stopped, as the index lists them."""
+    here_bytes: int
+    """And their bytes."""
+
+
+def look(
+    url: str,
+    target: Path,
+    *,
+    expected: Expected,
+    free: Free = disk_space.free_at,
+    limits: Limits | None = None,
+) -> Coming:
+    """What `fetch` would do, as far as the two ends of the file at the URL tell, and what lies here. Nothing
+    is written or held. Raises as `fetch`, and `output-unwritable`."""
+    require_supported(url)
+    _refuse_target(target)
+    folder = disk_space.folder_there(target.parent)
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ToolError(Code.OUTPUT_UNWRITABLE, f"{folder} is no folder that we may write in")
+    path = _hidden(target)
+    try:
+        descriptor = open_to_look(path)
+    except InUseError:
+        raise _in_use(target) from None
+    try:
+        beside = _Beside(path, -1 if descriptor is None else descriptor, keep=True)
+        # The one reader of archives reads files: a nameless one, elsewhere than where the fetched one goes.
+        work = _Fetch(shown(url), beside, Path(tempfile.gettempdir()), expected, 1, None, free)
+        return asyncio.run(work.look(url, Patience(limits or Limits()), folder))
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def fetch(
     url: str,
     target: Path,
@@ -76,8 +122,7 @@ def fetch(
     """
     require_supported(url)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.lexists(target):
-        raise ToolError(Code.OUTPUT_EXISTS, f"{target} exists", "name another --out")
+    _refuse_target(target)
     with _beside(target) as beside:
         work = _Fetch(shown(url), beside, target.parent, expected, parallel, progress, free)
         fetched = asyncio.run(work.all(url, Patience(limits or Limits())))
@@ -93,6 +138,19 @@ def fetch(
     return fetched
 
 
+def _refuse_target(target: Path) -> None:
+    if os.path.lexists(target):
+        raise ToolError(Code.OUTPUT_EXISTS, f"{target} exists", "name another --out")
+
+
+def _hidden(target: Path) -> Path:
+    return target.with_name(f".{target.name}.fetching")
+
+
+def _in_use(target: Path) -> ToolError:
+    return ToolError(Code.ALREADY_FETCHING, f"another run is fetching {target}", "wait for it, or stop it")
+
+
 @dataclass
 class _Beside:
     """The hidden file in which a fetched file grows."""
@@ -105,10 +163,10 @@ class _Beside:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[_Beside]:
-    path = target.with_name(f".{target.name}.fetching")
+    path = _hidden(target)
     descriptor = open_kept(path)
     if descriptor is None:
-        raise ToolError(Code.ALREADY_FETCHING, f"another run is fetching {target}", "wait for it, or stop it")
+        raise _in_use(target)
     beside = _Beside(path, descriptor, os.fstat(descriptor).st_size > 0)
     try:
         yield beside
@@ -142,6 +200,19 @@ class _Fetch:
         if self.expected.digest is not None:
             await asyncio.to_thread(self._require_digest, self.expected.digest)
         return Fetched(layout.info, resumed)
+
+    async def look(self, url: str, patience: Patience, folder: Path) -> Coming:
+        """What would come, and what is here. folder: where it would be written."""
+        async with stores.reading(url, patience, self.parallel) as incoming:
+            layout = await self._layout(incoming, patience) if incoming.ranged else None
+        descriptor, size = self.beside.descriptor, incoming.size if layout is None else layout.size
+        sound: list[int] = []
+        if layout is not None and descriptor >= 0:
+            sound = await asyncio.to_thread(sound_parts, descriptor, layout, self._tell)
+        taken = os.fstat(descriptor).st_blocks * 512 if descriptor >= 0 else 0
+        disk_space.need(folder, (size or 0) - taken, what="the sealed file", free=self.free)
+        info = None if layout is None else layout.info
+        return Coming(info, size, len(sound), 0 if layout is None else bytes_of(layout, sound))
 
     async def _layout(self, incoming: Incoming, patience: Patience) -> Layout:
         """The archive without its parts, which must be the expected one's. Nothing is written before."""
@@ -186,9 +257,9 @@ class _Fetch:
             self.folder, layout.size - there.st_blocks * 512, what="the sealed file", free=self.free
         )
         os.ftruncate(descriptor, layout.size)
-        sound = await asyncio.to_thread(_sound_parts, descriptor, layout, self._tell) if there.st_size else []
+        sound = await asyncio.to_thread(sound_parts, descriptor, layout, self._tell) if there.st_size else []
         self.beside.keep = bool(sound)
-        resumed = sum(layout.span(number)[1] - layout.span(number)[0] for number in sound)
+        resumed = bytes_of(layout, sound)
         write_at(descriptor, (layout.head,), 0)
         write_at(descriptor, (layout.tail,), layout.size - len(layout.tail))
         self._tell(len(layout.head) + len(layout.tail))
@@ -267,34 +338,3 @@ class _Fetch:
             f"{self.place} sends more than the {most:,} bytes that its header allows",
             "nothing was kept",
         )
-
-
-def _sound_parts(descriptor: int, layout: Layout, tell: Callable[[int], None]) -> list[int]:
-    """Parts that lie in a file, at their places, as the index lists them."""
-    sound, number = [], 0
-    buffer = memoryview(bytearray(layout.span(0)[1] - layout.span(0)[0]))
-    while number < layout.parts:
-        start, stop = layout.span(number)
-        # Over a hole, which is where nothing came yet.
-        data_at = _next_data(descriptor, start)
-        if data_at is None:
-            break
-        if data_at >= stop:
-            number += 1
-            continue
-        framed = buffer[: stop - start]
-        if os.preadv(descriptor, [framed], start) == len(framed):
-            with suppress(SealError):
-                layout.check(number, framed)
-                sound.append(number)
-                tell(len(framed))
-        number += 1
-    return sound
-
-
-def _next_data(descriptor: int, start: int) -> int | None:
-    """Where the next bytes lie that were written; `start` where the file system doesn't tell."""
-    try:
-        return os.lseek(descriptor, start, os.SEEK_DATA)
-    except OSError as error:
-        return None if error.errno == errno.ENXIO else start

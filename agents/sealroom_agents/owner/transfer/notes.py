@@ -19,7 +19,7 @@ from sealroom.codes import Code
 from sealroom.encoding import sha256, strict_json
 from sealroom.errors import FormatError
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.transfer.kept import open_kept, remove
+from sealroom_agents.owner.transfer.kept import InUseError, open_kept, open_to_look, remove
 
 MAX_BYTES = 8 * 1024 * 1024
 """Far more than the notes of 10,000 parts have."""
@@ -43,6 +43,8 @@ class Upload:
 
 Answers = dict[str, str]
 """What the store said of one part: its tag, and checksums."""
+Noted = tuple[Upload, dict[int, Answers]]
+"""An upload that was begun, and its parts."""
 
 
 class Notes:
@@ -50,7 +52,7 @@ class Notes:
 
     def __init__(self, sealed: Path, url: str) -> None:
         """Raises `already-sending`."""
-        self._path = sealed.with_name(f".{sealed.name}.{sha256(url.encode()).hex()[:16]}.sending")
+        self._path = _path(sealed, url)
         self.keep = False
         """Whether another run will go on with what is noted."""
         try:
@@ -60,27 +62,14 @@ class Notes:
             self._descriptor, self.possible = None, False
             return
         if self._descriptor is None:
-            raise ToolError(Code.ALREADY_SENDING, f"another run is sending {sealed} there", "wait for it")
+            raise _in_use(sealed)
         self.possible = True
         """Whether something can be noted."""
         self.keep = os.fstat(self._descriptor).st_size > 0
 
-    def read(self) -> tuple[Upload, dict[int, Answers]] | None:
+    def read(self) -> Noted | None:
         """What a run before noted, if it is whole."""
-        if self._descriptor is None:
-            return None
-        lines = os.pread(self._descriptor, MAX_BYTES, 0).split(b"\n")
-        # What follows the last line break was not written whole.
-        values = [_object(line) for line in lines[:-1]]
-        upload = _upload(values[0]) if values else None
-        if upload is None:
-            return None
-        parts: dict[int, Answers] = {}
-        for value in values[1:]:
-            number, answers = value.get("part"), _answers(value.get("answers"))
-            if isinstance(number, int) and answers is not None:
-                parts[number] = answers
-        return upload, parts
+        return None if self._descriptor is None else _read(self._descriptor)
 
     def begin(self, upload: Upload) -> None:
         """Note a new upload in place of what was there."""
@@ -120,6 +109,43 @@ class Notes:
         except OSError:
             # No room for notes: what is sent goes on, and no other run goes on with it.
             self.keep = self.possible = False
+
+
+def look(sealed: Path, url: str) -> Noted | None:
+    """What a run before noted, if it is whole; nothing is made or held. Raises `already-sending`."""
+    try:
+        descriptor = open_to_look(_path(sealed, url))
+    except InUseError:
+        raise _in_use(sealed) from None
+    if descriptor is None:
+        return None
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _path(sealed: Path, url: str) -> Path:
+    return sealed.with_name(f".{sealed.name}.{sha256(url.encode()).hex()[:16]}.sending")
+
+
+def _in_use(sealed: Path) -> ToolError:
+    return ToolError(Code.ALREADY_SENDING, f"another run is sending {sealed} there", "wait for it")
+
+
+def _read(descriptor: int) -> Noted | None:
+    lines = os.pread(descriptor, MAX_BYTES, 0).split(b"\n")
+    # What follows the last line break was not written whole.
+    values = [_object(line) for line in lines[:-1]]
+    upload = _upload(values[0]) if values else None
+    if upload is None:
+        return None
+    parts: dict[int, Answers] = {}
+    for value in values[1:]:
+        number, answers = value.get("part"), _answers(value.get("answers"))
+        if isinstance(number, int) and answers is not None:
+            parts[number] = answers
+    return upload, parts
 
 
 def _object(line: bytes) -> dict[str, object]:

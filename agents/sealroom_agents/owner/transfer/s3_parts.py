@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from sealroom.errors import SealroomError
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.transfer.ahead import There
 from sealroom_agents.owner.transfer.gathering import first_of
-from sealroom_agents.owner.transfer.notes import Answers, Notes, Upload
+from sealroom_agents.owner.transfer.notes import Answers, Noted, Notes, Upload
 from sealroom_agents.owner.transfer.outgoing import Outgoing
 from sealroom_agents.owner.transfer.pace import Transient
 from sealroom_agents.owner.transfer.places import Exists, exists
@@ -79,17 +80,37 @@ def _is_final(error: BaseException) -> bool:
     return isinstance(error, SealroomError) and not isinstance(error, Transient | S3Refusal)
 
 
+async def look(bucket: Bucket, outgoing: Outgoing, noted: Noted | None, *, overwrite: bool) -> There:
+    """What the store has, of all this and of a run before; nothing is changed. Raises `remote-exists`."""
+    known, found = await _lies_there(bucket)
+    if found is not None and not overwrite:
+        raise exists(bucket.place)
+    size = part_bytes(outgoing.size)
+    held: dict[int, int] = {}
+    if noted is not None and outgoing.size > size and _is_of(noted[0], outgoing, size):
+        pending = await _still_there(bucket, outgoing, noted)
+        held = {} if pending is None else _lengths(pending.numbers, outgoing.size, size)
+    parts = max(1, -(-outgoing.size // size))
+    return There(known, found, parts, len(held), sum(held.values()))
+
+
 async def _is_there(bucket: Bucket) -> bool:
+    return (await _lies_there(bucket))[1] is not None
+
+
+async def _lies_there(bucket: Bucket) -> tuple[bool, int | None]:
+    """Whether the store tells, and the bytes of what lies under the key."""
     try:
-        await bucket.call("head_object")
+        answer = await bucket.call("head_object")
     except S3Refusal as error:
         if error.status == 404:
-            return False
+            return True, None
         # Whoever may only write is not told. The condition at the end decides.
         if error.status != 403:
             raise
-        return False
-    return True
+        return False, None
+    length = answer.get("ContentLength")
+    return True, length if isinstance(length, int) else 0
 
 
 async def _whole(
@@ -120,25 +141,39 @@ async def _resumed(bucket: Bucket, outgoing: Outgoing, notes: Notes, size: int) 
     found = notes.read()
     if found is None:
         return None
-    upload, noted = found
-    if upload.file != outgoing.identity.hex() or upload.part_size != size:
+    if not _is_of(found[0], outgoing, size):
         # Of another file that lay here, or of another version of this program: of no use, and ours.
         with suppress(S3Refusal):
-            await _Pending(bucket, upload, {}).abort()
+            await _Pending(bucket, found[0], {}).abort()
         return None
+    return await _still_there(bucket, outgoing, found)
+
+
+def _is_of(upload: Upload, outgoing: Outgoing, size: int) -> bool:
+    """Whether an upload is of this very file, in parts of this size."""
+    return upload.file == outgoing.identity.hex() and upload.part_size == size
+
+
+async def _still_there(bucket: Bucket, outgoing: Outgoing, found: Noted) -> _Pending | None:
+    upload, noted = found
     try:
         listed = await _listed(bucket, upload)
     except S3Refusal as error:
         if error.status == 404:
             return None  # it was completed, or given up; or the store forgot it
         raise
-    lengths = {number: min(size, outgoing.size - (number - 1) * size) for number in noted}
+    lengths = _lengths(noted, outgoing.size, upload.part_size)
     trusted = {
         number: answers
         for number, answers in noted.items()
         if listed.get(number) == (answers["ETag"], lengths[number])
     }
     return _Pending(bucket, upload, trusted)
+
+
+def _lengths(numbers: Iterable[int], whole: int, size: int) -> dict[int, int]:
+    """Bytes of each of these parts; they count from 1."""
+    return {number: min(size, whole - (number - 1) * size) for number in numbers}
 
 
 async def _listed(bucket: Bucket, upload: Upload) -> dict[int, tuple[str, int]]:
@@ -164,6 +199,11 @@ class _Pending:
         self._bucket = bucket
         self.upload = upload
         self._sent = dict(sent)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The parts that the store has."""
+        return sorted(self._sent)
 
     async def send(
         self, outgoing: Outgoing, notes: Notes, parallel: int, progress: Callable[[int], None]
