@@ -954,6 +954,12 @@ class Code(StrEnum):
     VERSION_NOT_NEXT = _command(
         "version-not-next", "The version's number is not the one after the newest that is registered."
     )
+    NOT_PREPARED_BEFORE = _command(
+        "not-prepared-before", "No declared file of an earlier version is kept: there is none to take again."
+    )
+    PREPARE_UNSAID = _command(
+        "prepare-unsaid", "An earlier version was prepared, and how this one is to be was not said."
+    )
     NOT_SEALED_BEFORE = _command(
         "not-sealed-before", "Nothing was sealed under this name: there is no version to correct."
     )

@@ -66,7 +66,8 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
     type=FILE,
     metavar="FILE",
     help="Make the columns that this declared file names of the input, and seal these; it is kept beside "
-    "the data key. See sealroom prepare.",
+    "the data key. kept is the one that is kept of the newest version before, none seals the input as it "
+    "comes. See sealroom prepare.",
 )
 @pseudonym_key_options
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
@@ -160,7 +161,8 @@ def seal(
     the folder where the command runs. An Arrow stream marks its end; of a CSV, compare the rows.
 
     With --prepare, the input becomes these columns by a declared file, ids of persons become pseudonyms, and
-    no plain file lies on disk by its name. The declared file is kept beside the data key.
+    no plain file lies on disk by its name. The declared file is kept beside the data key. A later version is
+    refused until you say how it is prepared: --prepare kept is the same way.
 
     Nothing is guessed and nothing dropped: a CSV with a line that does not fit is refused, with its line and
     column. It may be compressed by gzip or zstd; how its numbers, dates and missing values are written is
@@ -186,6 +188,7 @@ def seal(
       sealroom seal --owner hospital-A --in export.csv --name cohort-A --prepare cohort-A.prepare.toml
       sealroom seal --study study.json --owner hospital-A --in cohort-A.arrow --rpc URL --yes --json
       sealroom seal --owner hospital-A --in fixed.parquet --name cohort-A --new-version --rpc URL
+      sealroom seal --owner hospital-A --in export2.csv --name cohort-A --new-version --prepare kept
       sealroom seal --owner hospital-A --in cohort-A.parquet --rpc URL --dry-run
       sealroom seal --account 0x… --in cohort-A.parquet
       sealroom seal --account 0x… --in - --name cohort-A --yes < cohort-A.arrow

@@ -39,7 +39,7 @@ def leaves_and_stays(job: Job) -> list[tuple[str, str]]:
     if source.form is not None:
         lines.append(("read as", source.form.words()))
     if source.preparing is not None:
-        lines.append(("kept", f"{source.preparing.file}, as {outputs.prepare}"))
+        lines.append(("prepared", f"by {source.preparing.file}, which is kept as {outputs.prepare}"))
     if source.remade is not None:
         lines.append(("sealed as", source.remade))
     if source.columns is None:
@@ -107,6 +107,11 @@ def rehearse(
     rehearsed(would, facts, as_json=as_json)
 
 
+def _declared(job: Job) -> str | None:
+    """The declared file by which the input was prepared."""
+    return None if job.source.preparing is None else str(job.source.preparing.file)
+
+
 def _heard(heard: Heard, beside: Sequence[tuple[str, str]]) -> dict[str, object]:
     """What was known before the input was opened, and what is different from the version before."""
     return {
@@ -155,7 +160,7 @@ def report(
             "registration": str(outputs.registration),
             "prepare": None
             if prepared is None
-            else {"file": str(outputs.prepare), **prepared_facts(prepared)},
+            else {"file": str(outputs.prepare), "by": _declared(job), **prepared_facts(prepared)},
             "signer": None if signer is None else signer.address,
             "readAs": None if job.source.form is None else job.source.form.json(),
             "sealedAs": job.source.remade,
@@ -192,7 +197,11 @@ def report(
                 ("key", f"{outputs.key}  {_kept(job)}"),
                 ("report key", f"{job.report_key.place or 'your own'}  opens the reasons of failed runs"),
                 ("registration", str(outputs.registration)),
-                *([] if prepared is None else [("prepared", f"as {outputs.prepare} declares")]),
+                *(
+                    []
+                    if prepared is None
+                    else [("prepared", f"by {_declared(job)}, kept as {outputs.prepare}")]
+                ),
                 *([] if registers else left),
             ]
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the declared file of a sealed dataset is kept: beside its data key, at home.
 
-A later version of the dataset is made the same way, so whoever seals one is told where the file of the one
-before is.
+A later version of the dataset is mostly made the same way: `sealroom seal --prepare kept` takes the file of
+the one before.
 """
 
 from __future__ import annotations
