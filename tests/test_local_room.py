@@ -244,6 +244,12 @@ def test_a_healthy_room_has_nothing_broken(banks: Banks) -> None:
     assert [one["message"] for one in findings if one["name"] == "caps"] == ["2 of 3 runs are left"]
 
 
+def test_status_finds_files_and_keys_where_the_room_keeps_them(banks: Banks) -> None:
+    facts = json.loads(typed("sealroom status --room .sealroom --json 2> /dev/null", banks.folder))
+    found = {one["owner"]: (one["registered"], one["key"]["state"]) for one in facts["files"]}
+    assert found == dict.fromkeys(("bank-A", "bank-B", "bank-C"), ("registered", "plain"))
+
+
 def test_a_bank_that_joins_again_has_its_key_wrapped_anew_whoever_opens_that(
     banks: Banks, tmp_path: Path
 ) -> None:

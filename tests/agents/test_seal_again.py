@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from tests.agents.deskside import SEAL, OwnersDesk, owners_desk
 from tests.agents.shell import forked
-from tests.agents.worked import write_cohort
+from tests.agents.worked import STUDY_YAML, render_recipe, write_cohort
 from tests.local_chain import LocalChain, account
 from tests.rpc_proxy import RpcProxy
 
@@ -263,6 +263,9 @@ def test_the_overview_tells_registration_study_and_budget(desk: OwnersDesk) -> N
     ]
     desk.chain.send(0, desk.chain.ledger, call)
     desk.chain.finalize()
+    first, second = desk.run("sealroom status", 1).split("  version 2  ")
+    assert "study   reads version 2, not this one; in force until" in first
+    assert "study   in force until" in second
     (desk.folder / "sealed/hospital-A/cohort-A.tar").unlink()
     facts = desk.json("sealroom status", 0)
     assert [(one["registered"], one["approval"]["mine"]) for one in facts["files"]] == [("registered", True)]
@@ -278,6 +281,16 @@ def test_the_overview_tells_registration_study_and_budget(desk: OwnersDesk) -> N
     desk.chain.finalize()
     said = desk.run("sealroom status", 0)
     assert "opens nothing now: revoked, hospital-C revoked" in said and "; revoked by hospital-C" in said
+
+
+@pytest.mark.anvil
+def test_what_to_register_next_has_the_budget_without_which_the_study_could_not_run(desk: OwnersDesk) -> None:
+    seal = f"{SEAL} --in cohort-A.parquet --out a.tar --key-out keys"
+    assert "register --lifetime EPS --cap EPS --registration" in desk.run(f"{seal}/a.key", 0, rpc=None)
+    study = STUDY_YAML.replace('delta: "0"', 'delta: "1e-6"')
+    desk.write_card(recipe=render_recipe(desk.folder / "delta", study=study))
+    said = desk.run(f"{seal.replace('a.tar', 'b.tar')}/b.key", 0, rpc=None)
+    assert "register --lifetime EPS --cap EPS --lifetime-delta DELTA --delta DELTA --registration" in said
 
 
 @pytest.mark.anvil

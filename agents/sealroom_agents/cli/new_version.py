@@ -50,7 +50,7 @@ def version_before(*, place: str, account: str, name: str, chain: DatasetRecord 
     files = [
         one
         for owner in dict.fromkeys((place, account))
-        for one in sealed_here(SEALED_FOLDER, KEYS_FOLDER, owner=owner)[0]
+        for one in sealed_here(SEALED_FOLDER, KEYS_FOLDER.joinpath, owner=owner)[0]
     ]
     newest = newest_of(files, account=account, name=name)
     known = chain is not None and chain.holder != NOBODY

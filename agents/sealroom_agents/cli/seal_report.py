@@ -170,7 +170,7 @@ def report(
         click.echo(one_object(facts))
         return
     where = "0x…" if job.context is None else job.context.consortium
-    act = "register --lifetime EPS" if job.version == 1 else "add-version"
+    act = f"register {_budget(heard)}" if job.version == 1 else "add-version"
     if job.context is None:
         wrapped = [("wrap", "none: nothing opens it but the data key")]
         then = "sealroom reseal, for the study that shall read it"
@@ -206,3 +206,11 @@ def report(
             ]
         )
     )
+
+
+def _budget(heard: Heard) -> str:
+    """Options of `govern register` that say what may be spent, without which the study could not run."""
+    if heard.checked is None:
+        return "--lifetime EPS [--lifetime-delta DELTA]"
+    delta = " --lifetime-delta DELTA --delta DELTA" if heard.checked.card.recipe.privacy.delta else ""
+    return f"--lifetime EPS --cap EPS{delta}"

@@ -6,7 +6,7 @@ No key is opened, and no part read."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +53,11 @@ class SealedHere:
     """Its data key."""
 
 
-def sealed_here(sealed: Path, keys: Path, *, owner: str | None = None) -> tuple[list[SealedHere], int]:
+def sealed_here(
+    sealed: Path, keys: Callable[[str], Path], *, owner: str | None = None
+) -> tuple[list[SealedHere], int]:
     """The sealed files of all owners below a folder, or of one, by place, name and version; and how many more
-    there are than were read."""
+    there are than were read. `keys` is the folder of the keys of a place."""
     from sealroom import sealed as sealing
 
     found: list[SealedHere] = []
@@ -66,7 +68,7 @@ def sealed_here(sealed: Path, keys: Path, *, owner: str | None = None) -> tuple[
             info = sealing.inspect(path)
         except SealError as error:
             fault = error
-        key = key_here(keys / path.parent.name / f"{path.stem}.key")
+        key = key_here(keys(path.parent.name) / f"{path.stem}.key")
         found.append(SealedHere(path.parent.name, path, info, fault, key))
     return sorted(found, key=_order), max(0, len(paths) - MAX_FILES)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="ADDRESS",
     help="Tell what this account lets the consortia use too, though no file of it lies here.",
 )
+@click.option(
+    "--room",
+    "folder",
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Take files, keys and node from this local room (see: sealroom up --local).",
+)
 @rpc_option
 @json_option
 def status(
@@ -56,6 +64,7 @@ def status(
     keys: Path,
     consortia: tuple[str, ...],
     accounts: tuple[str, ...],
+    folder: Path | None,
     rpc: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -75,6 +84,7 @@ def status(
     Example:
       sealroom status
       sealroom status --rpc URL
+      sealroom status --room .sealroom
       sealroom status --owner hospital-A --rpc URL --consortium 0x… --account 0x… --json
     """
     from sealroom.encoding import normal_address
@@ -82,9 +92,15 @@ def status(
     from sealroom_agents.cli.status_told import facts, lines, troubled
     from sealroom_agents.owner.overview import MAX_CONSORTIA
 
+    keys_of: Callable[[str], Path] = keys.joinpath
+    if folder is not None:
+        from sealroom_agents.local.room import Room
+
+        room = Room.read(folder)
+        sealed, keys_of, rpc = room.places.sealed, room.places.keys, rpc or (room.rpc,)
     if (consortia or accounts) and not rpc:
         raise click.UsageError("--consortium and --account are about the chain: pass --rpc URL")
-    found, more = sealed_here(sealed, keys, owner=owner)
+    found, more = sealed_here(sealed, keys_of, owner=owner)
     asked: list[OfConsortium] | None = None
     failed: ChainError | None = None
     if rpc:

@@ -12,9 +12,11 @@ from sealroom.encoding import to_hex
 from sealroom.model.units import delta_text, epsilon_text, time_text
 from sealroom_agents.cli.sealed_here import BROKEN, MISSING, PLAIN, KeyHere, SealedHere
 from sealroom_agents.cli.terminal import Red, coloured, plural, size
+from sealroom_agents.owner.approval import NOT_PROPOSED, PROPOSED
 from sealroom_agents.owner.overview import DIFFERS, NOT_REGISTERED, OfConsortium, is_known
 
 if TYPE_CHECKING:
+    from sealroom.sealed import SealedInfo
     from sealroom_agents.errors import ChainError
     from sealroom_agents.facts import DatasetRecord
     from sealroom_agents.owner.approval import ApprovalState
@@ -50,7 +52,7 @@ def lines(
         veto = "" if not view.revokers else f"; revoked by {', '.join(_ids(of, view.revokers))}"
         yield (
             f"chain: {view.consortium} at finalized block {view.block_number}, "
-            f"{len(view.owners)} owners, {view.threshold} approve{veto}"
+            f"{len(view.owners)} owners, a study needs {view.threshold} and each whose data it reads{veto}"
         )
 
 
@@ -104,7 +106,9 @@ def _registered(one: SealedHere, asked: Sequence[OfConsortium]) -> str:
     found = asked[0].datasets.get(one.info.dataset_id)
     newest = 0 if found is None else found.number
     if state == NOT_REGISTERED:
-        return f"not registered; {f'the newest is version {newest}' if newest else 'nobody registered it'}"
+        return (
+            f"not registered{f'; the newest is version {newest}' if newest else ': sealroom govern register'}"
+        )
     if state == DIFFERS:
         return Red("another file is registered under this number: do not send this one")
     number = one.info.header.dataset_version
@@ -122,9 +126,13 @@ def _approval(one: SealedHere, asked: Sequence[OfConsortium]) -> ApprovalState |
 
 def _study(one: SealedHere, approval: ApprovalState, asked: Sequence[OfConsortium]) -> str:
     if approval.code is not None:
-        return f"opens nothing now: {approval.state}" + (
-            "" if approval.revoked_by is None else f", {approval.revoked_by} revoked"
-        )
+        by = ", ".join(approval.approved_by) or "nobody"
+        state = {
+            NOT_PROPOSED: "no study with this recipe is before the owners",
+            PROPOSED: f"proposed, and approved by {by} so far",
+        }.get(approval.state, approval.state)
+        veto = "" if approval.revoked_by is None else f", {approval.revoked_by} revoked"
+        return f"opens nothing now: {state}{veto}"
     wrap = None if one.info is None else one.info.wrap
     of = next(of for of in asked if wrap is not None and of.view.consortium == wrap.consortium)
     study = of.view.study
@@ -133,7 +141,17 @@ def _study(one: SealedHere, approval: ApprovalState, asked: Sequence[OfConsortiu
         if study is None
         else f", {study.max_runs - of.view.spending.runs:,} of {study.max_runs:,} runs left"
     )
-    return f"in force until {time_text(approval.expiry)}{left}"
+    other = "" if one.info is None else _other(one.info, of)
+    return f"{other}in force until {time_text(approval.expiry)}{left}"
+
+
+def _other(info: SealedInfo, of: OfConsortium) -> str:
+    """Which version the active study reads, pinned or the newest, where that is not this one."""
+    study, record = of.view.study, of.datasets.get(info.dataset_id)
+    if study is None or record is None or info.dataset_id not in study.datasets:
+        return ""
+    read = study.versions[study.datasets.index(info.dataset_id)] or record.number
+    return "" if read == info.header.dataset_version else f"reads version {read}, not this one; "
 
 
 def _budget(files: Sequence[SealedHere], asked: Sequence[OfConsortium]) -> Iterator[tuple[str, str]]:

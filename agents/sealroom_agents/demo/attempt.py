@@ -107,7 +107,7 @@ def _why(stage: Stage, room: Room, recipe: Recipe, run: str) -> str | None:
         return None
     path = room.folder / "failure.json"
     path.write_bytes(answer.content)
-    key = room.places.owner(recipe.datasets[0].owner) / "keys" / "report-key.secret"
+    key = room.places.keys(recipe.datasets[0].owner) / "report-key.secret"
     told = stage.told("explain-failure", str(path), "--key", str(key), "--rpc", room.rpc)
     where = f", line {told['line']} of analysis.py" if told.get("line") else ""
     return f"{told.get('message')}{where}; sealroom study dry-run shows it on made-up data"

@@ -173,7 +173,10 @@ def revoke(owner: str, reason: str, folder: Path) -> None:
     from sealroom_agents.local.room import Room
 
     done = act(Room.read(folder), owner, "revoke", "--reason", reason)
-    click.echo(f"{owner} revoked in block {done.get('block')}: nothing runs until it approves again")
+    click.echo(
+        f"{owner} revoked in block {done.get('block')}: nothing runs until the study is approved anew, "
+        f"by {owner} too"
+    )
 
 
 def room_at(folder: Path | None) -> Room | None:

@@ -96,6 +96,10 @@ class Places:
         """What stays with one owner: its account, its data keys."""
         return self.folder / "owners" / owner
 
+    def keys(self, owner: str) -> Path:
+        """The owner's data keys, as NAME.key, and its report key."""
+        return self.owner(owner) / "keys"
+
     def keystore(self, owner: str) -> Path:
         """The owner's account."""
         return self.owner(owner) / "account.json"

@@ -74,7 +74,7 @@ def join(
     registered = {(one.holder, one.name) for one in ChainReader([room.rpc]).offered(room.consortium)}
     for spec in specs:
         sealed = places.sealed / owner / f"{spec.name}.tar"
-        key = places.owner(owner) / "keys" / f"{spec.name}.key"
+        key = places.keys(owner) / f"{spec.name}.key"
         again = sealed.exists()
         given = files.get(spec.name)
         if again and given is not None:
