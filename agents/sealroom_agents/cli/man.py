@@ -25,12 +25,11 @@ def man(folder: Path) -> None:
     """Write a manual page for each command into FOLDER, which is made where it is missing.
 
     The program man finds them in a folder man1 of a place that it searches: `man sealroom-seal` shows one. It
-    searches ~/.local/share/man where ~/.local/bin is on the path; any other place is named with -M.
+    searches ~/.local/share/man where ~/.local/bin is on the path; elsewhere say `man -M FOLDER`.
 
     \b
     Example:
       sealroom man ~/.local/share/man/man1
-      man -M ~/.local/share/man sealroom-seal
     """
     from sealroom import __version__
     from sealroom.files import PUBLIC, write_atomic
