@@ -147,6 +147,8 @@ def test_a_dry_upload_reads_all_and_asks_no_signed_url(wrapped: Path) -> None:
     nowhere = f"sealroom upload {TAR} http://127.0.0.1:1/A.tar?signature=s --no-read-back"
     facts = told(wrapped, f"{nowhere} --dry-run")
     assert facts["there"] == {"known": False, "size": None} and facts["url"] == "http://127.0.0.1:1/A.tar"
+    assert "the store does not tell, and a PUT replaces it" in run(wrapped, f"{nowhere} --dry-run")
+    assert told(wrapped, nowhere, 1)["error"].endswith("A.tar, where what is there is not known?")
     content = bytearray((wrapped / TAR).read_bytes())
     content[content.index(b"parts/00000") + 512 + 1500] ^= 1
     (wrapped / TAR).write_bytes(content)

@@ -12,6 +12,7 @@ from sealroom.codes import Code
 from sealroom_agents.cli.input_options import given_dialect, given_kind
 from sealroom_agents.cli.pseudonym_options import pseudonym_key
 from sealroom_agents.cli.standard_input import DASH
+from sealroom_agents.cli.terminal import warn
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ def asked_preparing(
     """
     from sealroom_agents.owner.prepare.kept import newest_kept
 
-    if file == NOT:
-        return None
-    if file is None or file == KEPT:
+    if file in (None, KEPT, NOT):
         kept = newest_kept(keys, name, below=version)
+        if file == NOT:
+            if kept is not None:
+                warn(f"an earlier version was prepared by {kept}, and this one is sealed as it comes")
+            return None
         if file is None and kept is None:
             return None
         if kept is None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def question(sealed: Path, place: str, ahead: Ahead) -> str:
     """What a person is asked before a file is sent."""
     there = ahead.there
-    about = f", of which it has {_begun(there)} of a run before" if there.begun else ""
+    about = f" (the store has {_begun(there)}, of a run before)" if there.begun else ""
     over = f", and replace what is there, {size(there.size)}" if there.size is not None else ""
+    if not there.known:
+        over = ", where what is there is not known"
     return f"send {sealed}, {size(ahead.info.sealed_size)}{about}, to {place}{over}?"
 
 
@@ -35,7 +37,8 @@ def rehearse_upload(sealed: Path, place: str, ahead: Ahead, *, read_back: bool, 
     if there.size is not None:
         would.append(("replace", f"what is there: {size(there.size)}"))
     if not there.known:
-        would.append(("find", "what is there only by sending: the store does not tell, and may replace it"))
+        replaced = ", and a PUT replaces it" if place.startswith("http") else ""
+        would.append(("find", f"what is there only by sending: the store does not tell{replaced}"))
     would.append(("compare", "all of it, fetched again" if read_back else "nothing: --no-read-back"))
     facts = {
         "url": place,
