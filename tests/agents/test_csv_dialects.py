@@ -27,9 +27,9 @@ from sealroom.schema import Column, misfits, parse_type
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.looking import look_through
 from sealroom_agents.owner.source import Source, look, name_of, ready
-from sealroom_agents.owner.tables.csv_bytes import BLOCK_BYTES
 from sealroom_agents.owner.tables.csv_dialect import DATES, ENCODINGS, Dialect
 from sealroom_agents.owner.tables.csv_table import CHUNK_BYTES
+from sealroom_agents.owner.tables.packed import BLOCK_BYTES
 
 Read = Callable[..., pa.Table]
 
@@ -240,6 +240,17 @@ def test_what_is_compressed_and_no_csv_is_refused(tmp_path: Path) -> None:
 def test_a_line_that_grows_without_end_is_refused_in_little_memory(tmp_path: Path) -> None:
     data = packed(b"id,note\n1," + b"x" * (64 * 1024 * 1024), "zstd")
     assert "longer than 8 MiB" in refused(tmp_path, data).message
+
+
+def test_a_row_that_grows_without_end_is_refused_in_little_memory(tmp_path: Path) -> None:
+    """AR-12: each of its cells is short, and none of its lines is long."""
+    long = b'"' + (b"x" * 1023 + b"\n") * 4096 + b'"'
+    heading = b"a,b,c,d,e\n"
+    assert read(tmp_path, heading + b",".join([long] * 3 + [b"1", b"2"]) + b"\n", ()).num_rows == 1
+    for row in (b",".join([long] * 5), (b'"' + b"x" * 1023 + b'\n",') * 20_000):
+        error = refused(tmp_path, packed(heading + b"1,2,3,4,5\n" + row, "zstd"), ())
+        assert error.code == "csv-does-not-fit"
+        assert "line 3 to " in error.message and "the row is longer than 16 MiB" in error.message
 
 
 # -- numbers -----------------------------------------------------------------------------------------------

@@ -240,9 +240,9 @@ def test_a_packed_file_that_was_cut_is_refused(tmp_path: FilePath) -> None:
     whole = gzip.compress(path.read_bytes())
     for broken in (whole[:-9], whole[:-4] + bytes(4), whole + b"x"):
         path.write_bytes(broken)
-        with pytest.raises(ToolError, match="broken or cut off") as caught:
+        with pytest.raises(ToolError, match="cut off or damaged") as caught:
             rows(path)
-        assert caught.value.code == "fhir-unfit"
+        assert caught.value.code == "compressed-damaged"
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.adapters import vcf
-from sealroom_agents.owner.adapters.lines import BGZF_END
 from sealroom_agents.owner.adapters.vcf_variants import MISSING, Genotypes, Unfit
 from sealroom_agents.owner.prepare.declared import parse as read_declared
 from sealroom_agents.owner.prepare.words import Words
+from sealroom_agents.owner.tables.packed import BGZF_END
 
 SAMPLE = "Zyxwvut"
 """Of a person: what no message may repeat."""
@@ -102,7 +102,11 @@ def test_versions_line_endings_and_both_ways_to_pack_are_read(tmp_path: Path) ->
         assert rows(written(tmp_path / "b", *changed(1, f"##fileformat=VCFv{version}"))) == plain
     assert rows(written(tmp_path / "c", *LINES, ending="\r\n")) == plain
     data = (tmp_path / "a").read_bytes()
-    for packed in (gzip.compress(data), bgzf(data[:99]) + bgzf(data[99:]) + BGZF_END):
+    for packed in (
+        gzip.compress(data),
+        pa.compress(data, "zstd", asbytes=True),
+        bgzf(data[:99]) + bgzf(data[99:]) + BGZF_END,
+    ):
         (tmp_path / "d").write_bytes(packed)
         assert rows(tmp_path / "d") == plain
 
@@ -115,13 +119,13 @@ def test_a_packed_file_without_its_end_is_refused(tmp_path: Path) -> None:
         (whole[: -len(BGZF_END)], "lacks its end"),
         (bgzf(data), "lacks its end"),
         (whole[:-1], "lacks its end"),
-        (whole[:60] + whole[-len(BGZF_END) :], "broken or cut off"),
-        (gzip.compress(data)[:-9], "broken or cut off"),
+        (whole[:60] + whole[-len(BGZF_END) :], "cut off or damaged"),
+        (gzip.compress(data)[:-9], "cut off or damaged"),
     ):
         (tmp_path / "v").write_bytes(broken)
         with pytest.raises(ToolError, match=says) as caught:
             rows(tmp_path / "v")
-        assert caught.value.code == "vcf-unfit"
+        assert caught.value.code == "compressed-damaged"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,14 @@ INPUT_SECONDS = 10
 """How long one input may take."""
 MEMORY_MB = 2048
 MAX_INPUT = 64 * 1024
-INSTRUMENTED = ["sealroom", "sealroom_agents.attestation.gpu", "rfc8785", "yaml"]
+INSTRUMENTED = [
+    "sealroom",
+    "sealroom_agents.attestation.gpu",
+    "sealroom_agents.owner",
+    "pydicom",
+    "rfc8785",
+    "yaml",
+]
 
 
 def main() -> int:

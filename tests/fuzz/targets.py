@@ -58,7 +58,7 @@ from sealroom_agents.inclusion import decode, read_header, read_receipt, unpack
 from tests.enclave.relation.attacks import ACCEPTED, ATTACKS
 from tests.enclave.relation.world import NOBODY, TABLES, engine
 from tests.formats.worked_block import WorkedBlock
-from tests.fuzz import gpu
+from tests.fuzz import desk, gpu
 from tests.vectors.vector import FOLDER, Vector, cases, read
 
 LIMIT = 1 << 20
@@ -542,6 +542,16 @@ TARGETS = {
         Target("gpu-rim", gpu.rim, gpu.rim_seeds),
         Target("gpu-material", gpu.material, gpu.material_seeds),
         Target("gpu-status", gpu.status, gpu.status_seeds),
+        Target("desk-csv", desk.csv_table, desk.csv_seeds),
+        Target("desk-arrow", desk.arrow, desk.arrow_seeds),
+        Target("desk-parquet", desk.parquet, desk.parquet_seeds),
+        Target("desk-prepare", desk.prepare, desk.prepare_seeds),
+        Target("desk-fhir", desk.fhir_ndjson, desk.fhir_seeds),
+        Target("desk-vcf", desk.vcf_file, desk.vcf_seeds),
+        Target("desk-dicom", desk.dicom_file, desk.dicom_seeds),
+        Target("desk-notes", desk.notes, desk.notes_seeds),
+        Target("desk-list-parts", desk.list_parts, desk.list_parts_seeds),
+        Target("desk-range", desk.content_range, desk.content_range_seeds),
     )
 }
 

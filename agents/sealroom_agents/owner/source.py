@@ -24,10 +24,10 @@ from sealroom_agents.owner import folder
 from sealroom_agents.owner.disk_space import Free, free_at, need
 from sealroom_agents.owner.spool import called, nameless, place_of
 from sealroom_agents.owner.tables import arrow_ipc, csv_cells, to_parquet
-from sealroom_agents.owner.tables.csv_bytes import SUFFIXES, compression_of
 from sealroom_agents.owner.tables.csv_dialect import Dialect
 from sealroom_agents.owner.tables.csv_form import Form
 from sealroom_agents.owner.tables.csv_table import csv_batches, csv_heading, line_of_row, require_names
+from sealroom_agents.owner.tables.packed import SUFFIXES, compression_of
 from sealroom_agents.owner.tables.parquet_note import look_parquet
 from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 from sealroom_agents.owner.tables.table_folder import TableFolder, folder_batches, look_folder, table_files

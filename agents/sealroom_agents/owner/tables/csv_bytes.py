@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bytes of a CSV as UTF-8, whatever they are compressed with and encoded in.
 
-A compressed file says so by its first bytes, an encoding by its mark or by its owner's word; neither is
-guessed from what follows. All is decoded block by block, to an end that is there: what was cut off, and what
-stands behind the end, is refused.
+An encoding is told by its mark or by its owner's word, and is not guessed from what follows. All is decoded
+block by block.
 """
 
 from __future__ import annotations
@@ -20,16 +19,11 @@ from typing import TYPE_CHECKING, Any
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.tables.csv_dialect import ENCODINGS
+from sealroom_agents.owner.tables.packed import BLOCK_BYTES, compression_of, unpacked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-BLOCK_BYTES = 1024 * 1024
-"""How much is read at once."""
-COMPRESSIONS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-"""Compressed files by their first bytes (RFC 1952, RFC 8878)."""
-SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
-"""What the names of compressed files end in."""
 _MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
 _C1 = re.compile("[\x80-\x9f]")
 """Control characters, of which no text has any: ISO 8859 has them where Windows has letters."""
@@ -44,18 +38,11 @@ class Coding:
     """How the bytes of a file become text."""
 
     compression: str | None
-    """One of `COMPRESSIONS`; `None` for none."""
+    """One of `packed.COMPRESSIONS`; `None` for none."""
     encoding: str
     """One of `ENCODINGS`."""
     mark: bytes
     """The byte order mark that it begins with."""
-
-
-def compression_of(path: Path) -> str | None:
-    """What a file is compressed with, by its first bytes."""
-    with path.open("rb") as stream:
-        first = stream.read(4)
-    return next((name for name, magic in COMPRESSIONS.items() if first.startswith(magic)), None)
 
 
 def coding_of(path: Path, encoding: str | None) -> Coding:
@@ -83,13 +70,11 @@ def coding_of(path: Path, encoding: str | None) -> Coding:
 def text_of(path: Path, coding: Coding) -> Iterator[Text]:
     """An open file as text. Raises `compressed-damaged`, also while it is read."""
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb", buffering=0))
-        raw: io.RawIOBase = _unpacked(path, coding.compression, stack, file)
-        stream: io.BufferedReader[Any] = stack.enter_context(io.BufferedReader(raw, BLOCK_BYTES))
+        stream, file = stack.enter_context(unpacked(path, coding.compression))
         stream.read(len(coding.mark))
         if coding.encoding != "utf-8":
-            raw = _AsUtf8(stream, coding.encoding)
-            stream = stack.enter_context(io.BufferedReader(raw, BLOCK_BYTES))
+            decoded = _AsUtf8(stream, coding.encoding)
+            stream = stack.enter_context(io.BufferedReader(decoded, BLOCK_BYTES))
         yield Text(stream, file)
 
 
@@ -102,42 +87,6 @@ class Text:
     checked."""
     file: io.FileIO
     """The file itself: where it is read at tells how far the work is."""
-
-
-def _unpacked(path: Path, compression: str | None, stack: ExitStack, file: io.FileIO) -> io.RawIOBase:
-    if compression is None:
-        return file
-    import pyarrow
-
-    packed = stack.enter_context(pyarrow.PythonFile(file, mode="r"))
-    return _Unpacked(
-        stack.enter_context(pyarrow.CompressedInputStream(packed, compression)), path, compression
-    )
-
-
-class _Unpacked(io.RawIOBase):
-    """What a compressed file holds, of all its members or frames."""
-
-    def __init__(self, stream: Any, path: Path, compression: str) -> None:
-        self._stream, self._path, self._compression = stream, path, compression
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Buffer, /) -> int:
-        into = memoryview(target)
-        try:
-            block = self._stream.read(len(into))
-        except OSError as error:
-            if error.errno is not None:  # Arrow's own carry no number
-                raise
-            raise ToolError(
-                Code.COMPRESSED_DAMAGED,
-                f"{self._path} is cut off or damaged, or not all of it is {self._compression}",
-                "copy it again; what is joined to it has to be compressed the same way",
-            ) from None
-        into[: len(block)] = block
-        return len(block)
 
 
 class _AsUtf8(io.RawIOBase):

@@ -24,6 +24,8 @@ from sealroom_agents.owner.tables.csv_bytes import UndecodableError
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """Longest line; a cell may be as long."""
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""Longest record: its quoted cells may have lines of their own, and all of them are held at once."""
 QUOTE_HINT = "quote a cell that holds the delimiter; another delimiter: --delimiter ';'"
 _BOM = "\ufeff"
 _LIKELY = ("windows-1252", "windows-1250")
@@ -165,8 +167,8 @@ class _Lines:
         self.done = 0
         """Bytes that were read."""
         self._ended = False
-        self._of_record: list[str] = []
-        self._raw: list[bytes] = []
+        self._line = ""
+        self._raw = bytearray()
         self._empty_from = 0
 
     def __iter__(self) -> _Lines:
@@ -185,6 +187,12 @@ class _Lines:
         self.done += len(raw)
         if len(raw) > MAX_LINE_BYTES:
             raise self._refused("is longer than 8 MiB", "is it a CSV, with a line for each row?")
+        if len(self._raw) + len(raw) > MAX_RECORD_BYTES:
+            raise ToolError(
+                Code.CSV_DOES_NOT_FIT,
+                f"{self._name} line {self.first} to {self.number}: the row is longer than 16 MiB",
+                "is a quote not closed? else leave columns of long texts out of the table",
+            )
         try:
             line = raw.decode()
         except UnicodeDecodeError:
@@ -197,20 +205,19 @@ class _Lines:
             raise self._refused(
                 "begins with a byte order mark", "were files joined? keep the first mark only"
             )
-        self._of_record.append(line)
-        self._raw.append(raw)
+        self._line = line
+        self._raw += raw
         return line
 
     def begin(self) -> None:
         """The next record starts here."""
-        self._of_record.clear()
         self._raw.clear()
         self.first = self.number + 1
 
     def finish(self, *, blank: bool, empty: bool) -> None:
         """A record ended with the last line. Refuses a blank one, and a line ending unlike those before.
         `empty` says that none of its cells holds anything."""
-        line = self._of_record[-1]
+        line = self._line
         if blank:
             raise self._refused("is blank", 'remove it; a missing text in the only column is written as ""')
         ending = "\r\n" if line.endswith("\r\n") else "\n" if line.endswith("\n") else None
@@ -258,12 +265,12 @@ class _Lines:
     @property
     def record(self) -> bytes:
         """The record as it stands in the file."""
-        return b"".join(self._raw)
+        return bytes(self._raw)
 
     @property
     def text(self) -> str:
         """The record without its line ending."""
-        text = "".join(self._of_record)
+        text = self._line if self.number == self.first else self._raw.decode()
         return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
     def broken(self) -> ToolError:
