@@ -37,5 +37,7 @@ def foreign_errors() -> tuple[type[Exception], ...]:
     if "botocore" not in sys.modules:
         return ()
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
-    return BotoCoreError, ClientError
+    # The last two are of answers that are no XML, or have a number that is none.
+    return BotoCoreError, ClientError, ResponseParserError, ValueError

@@ -54,14 +54,14 @@ def store(say: Say, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(f"{self.command} {self.path}")
-            status, headers, body = say(self.command, self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(f"{self.command} {self.path} {body.decode() if self.command == 'POST' else ''}")
+            status, headers, answer = say(self.command, self.path)
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {**headers, "Content-Length": str(len(answer))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(answer.encode())
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
@@ -120,6 +120,96 @@ def test_a_list_of_parts_that_never_ends_is_given_up(tar: Path, monkeypatch: pyt
     with store(say, monkeypatch) as asked:
         assert "without ETag" in refused(tar)
         assert len([each for each in asked if each.startswith("GET")]) == 5
+
+
+def listing(parts: list[tuple[int, str, str]], marker: int | None) -> str:
+    """An answer to ListParts, the last one where it has no marker."""
+    more = f"<NextPartNumberMarker>{marker}</NextPartNumberMarker>" if marker is not None else ""
+    told = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag><Size>{size}</Size></Part>"
+        for number, tag, size in parts
+    )
+    truncated = str(marker is not None).lower()
+    return f"<ListPartsResult><IsTruncated>{truncated}</IsTruncated>{more}{told}</ListPartsResult>"
+
+
+BESIDE = (-1, 0, 3)
+"""Numbers of parts that a file of two parts does not have."""
+
+
+def resumed(tar: Path, pages: dict[int, str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], str]:
+    """Parts that a run sends again, whose notes have two parts and whose store lists these pages; and what it
+    says at last, since this store has no file in the end."""
+
+    def say(method: str, path: str) -> tuple[int, dict[str, str], str]:
+        if method == "GET":
+            marker = re.findall(r"part-number-marker=(\d+)", path)
+            return (200, {}, pages[int(marker[0])]) if marker else (404, {}, "")
+        return (404, {}, "") if method == "HEAD" else (200, {"ETag": "new"}, "")
+
+    with Outgoing(tar) as outgoing, Notes(tar, URL) as notes:
+        notes.begin(Upload(outgoing.identity.hex(), "u", PART))
+        notes.sent(1, {"ETag": "one"})
+        notes.sent(2, {"ETag": "two"})
+        for number in BESIDE:
+            notes.sent(number, {"ETag": "beside"})
+        last = outgoing.size - PART
+    pages = {
+        at: page.replace("LAST", str(last)).replace("BEYOND", str(last - PART)) for at, page in pages.items()
+    }
+    with store(say, monkeypatch) as asked:
+        said = refused(tar)
+    assert not any(f"<PartNumber>{number}<" in each for each in asked for number in BESIDE)
+    sent = [int(found[1]) for each in asked if (found := re.search(r"^PUT .*partNumber=(\d+)", each))]
+    return sorted(sent), said
+
+
+ONE, TWO = (1, "one", str(PART)), (2, "two", "LAST")
+STRANGE = [(-1, "beside", str(PART)), (0, "beside", str(PART)), (3, "beside", "BEYOND")]
+
+
+@pytest.mark.parametrize(
+    ("pages", "again"),
+    [
+        ({0: listing([ONE, TWO], None)}, []),
+        ({0: listing([TWO, ONE], None)}, []),
+        ({0: listing([ONE], 1), 1: listing([TWO], None)}, []),
+        ({0: listing([ONE], 0)}, [2]),
+        ({0: listing([ONE], 1), 1: listing([], 1)}, [2]),
+        ({0: listing([(1, "one", str(PART - 1)), TWO], None)}, [1]),
+        ({0: listing([(1, "one", str(-PART)), (2, "other", "LAST")], None)}, [1, 2]),
+        ({0: listing([ONE, TWO, *STRANGE], None)}, []),
+        ({0: listing([], None)}, [1, 2]),
+    ],
+    ids=[
+        "whole", "out-of-order", "pages", "marker-stays", "marker-stays-later", "short", "another", "more",
+        "none",
+    ],
+)  # fmt: skip
+def test_only_parts_that_are_listed_as_they_were_sent_are_not_sent_again(
+    pages: dict[int, str], again: list[int], tar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marker of a page has to lead on, and then each part has to have its tag and its length."""
+    sent, said = resumed(tar, pages, monkeypatch)
+    assert sent == again
+    assert said.startswith("remote-")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "no XML at all",
+        "<ListPartsResult><Part>",
+        listing([], None).replace("false", "maybe"),
+        listing([ONE], None).replace(">1<", ">one<"),
+        listing([ONE], None).replace("<Size>", "<Size><Size/>"),
+    ],
+)
+def test_a_list_of_parts_that_cannot_be_read_is_no_traceback(
+    page: str, tar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, said = resumed(tar, {0: page}, monkeypatch)
+    assert said.startswith("remote-")
 
 
 def test_no_room_for_notes_does_not_end_an_upload(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from sealroom_agents.owner.registration import registration_of
 from sealroom_agents.owner.transfer import ahead, fetching, s3, s3_parts, sending
 from sealroom_agents.owner.transfer.ahead import There
 from sealroom_agents.owner.transfer.fetching import Expected
-from sealroom_agents.owner.transfer.notes import Notes
+from sealroom_agents.owner.transfer.notes import Notes, Upload
 from sealroom_agents.owner.transfer.pace import Limits, Patience
 
 MIB = 2**20
@@ -376,3 +376,23 @@ def test_what_is_not_there_and_what_has_no_key_is_told(url: str, tar: Path, tmp_
             fetching.fetch(place, tmp_path / "got" / "A.tar", expected=expected, limits=QUICK)
         assert error.value.code == code
     assert refused(tar, "s3://no-such-bucket/A.tar") == "remote-missing"
+
+
+def test_more_parts_than_one_answer_lists_are_all_found(url: str) -> None:
+    """S3 lists 1,000 at a time."""
+    count = 1003
+
+    async def work(bucket: s3.Bucket) -> dict[int, tuple[str, int]]:
+        begun = await bucket.call("create_multipart_upload")
+        slots = asyncio.Semaphore(8)
+
+        async def one(number: int) -> None:
+            async with slots:
+                await bucket.call("upload_part", UploadId=begun["UploadId"], PartNumber=number, body=b"x")
+
+        await asyncio.gather(*map(one, range(1, count + 1)))
+        return await s3_parts._listed(bucket, Upload("file", begun["UploadId"], 1))
+
+    found = asked(url, work)
+    assert sorted(found) == list(range(1, count + 1))
+    assert {size for _, size in found.values()} == {1}

@@ -53,10 +53,9 @@ class ParquetRows:
         self._name = name
         self.columns: tuple[Column, ...] = tuple(footer.columns)
         """Its columns, in its order."""
-        self._leaves = [
-            [leaf.number for leaf in footer.layout.leaves if leaf.column == place]
-            for place in range(len(self.columns))
-        ]
+        self._leaves: list[list[int]] = [[] for _ in self.columns]
+        for leaf in footer.layout.leaves:
+            self._leaves[leaf.column].append(leaf.number)
         self.rows = footer.rows
         """Its rows, as its footer says."""
         self._batch_rows = max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, len(footer.layout.leaves))))

@@ -166,14 +166,15 @@ async def _still_there(bucket: Bucket, outgoing: Outgoing, found: Noted) -> _Pen
     trusted = {
         number: answers
         for number, answers in noted.items()
-        if listed.get(number) == (answers["ETag"], lengths[number])
+        if number in lengths and listed.get(number) == (answers["ETag"], lengths[number])
     }
     return _Pending(bucket, upload, trusted)
 
 
 def _lengths(numbers: Iterable[int], whole: int, size: int) -> dict[int, int]:
-    """Bytes of each of these parts; they count from 1."""
-    return {number: min(size, whole - (number - 1) * size) for number in numbers}
+    """Bytes of each of these parts that the file has; they count from 1."""
+    there = (number for number in numbers if number >= 1 and (number - 1) * size < whole)
+    return {number: min(size, whole - (number - 1) * size) for number in there}
 
 
 async def _listed(bucket: Bucket, upload: Upload) -> dict[int, tuple[str, int]]:
