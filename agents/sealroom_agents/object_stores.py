@@ -39,5 +39,4 @@ def foreign_errors() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
-    # The last two are of answers that are no XML, or have a number that is none.
-    return BotoCoreError, ClientError, ResponseParserError, ValueError
+    return BotoCoreError, ClientError, ResponseParserError

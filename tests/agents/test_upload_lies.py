@@ -203,6 +203,7 @@ def test_only_parts_that_are_listed_as_they_were_sent_are_not_sent_again(
         listing([], None).replace("false", "maybe"),
         listing([ONE], None).replace(">1<", ">one<"),
         listing([ONE], None).replace("<Size>", "<Size><Size/>"),
+        listing([ONE], None).replace("<Size>", "<Size>1</Size><Size>"),
     ],
 )
 def test_a_list_of_parts_that_cannot_be_read_is_no_traceback(

@@ -15,7 +15,7 @@ from typing import Any
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
-from sealroom_agents.object_stores import PackageMissing, foreign_errors, open_store
+from sealroom_agents.object_stores import PackageMissing, open_store
 from sealroom_agents.owner.transfer.incoming import FIRST_BYTES, Sink, Window, changed, range_of, refused
 from sealroom_agents.owner.transfer.pace import BUSY, Patience, busy, unreachable
 
@@ -75,9 +75,7 @@ class Bucket:
                 yield
         except TimeoutError:
             raise unreachable(self.place, "no answer in time") from None
-        except OSError as error:
-            raise self._named(error) from None
-        except foreign_errors() as error:
+        except Exception as error:  # botocore raises whatever an answer makes it meet
             raise self._named(error) from None
 
     def _named(self, error: Exception) -> ToolError:
