@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from tests.agents.test_dicom import PLAIN, SECRET, image, refused, table
@@ -133,3 +134,16 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     for cut in range(1, len(last)):
         message = refused(file(tmp_path / "d", last, cut=cut), PLAIN)
         assert "was cut off" in message or "is broken" in message
+
+
+@pytest.mark.parametrize("keyword", ["BitsStored", "BurnedInAnnotation", "SOPInstanceUID", "Modality"])
+def test_a_value_of_a_kind_that_there_is_not_is_refused(keyword: str, tmp_path: Path) -> None:
+    """pydicom has an error of its own for it, when the value is asked for."""
+    made, out = image(), io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    data, tag = out.getvalue(), tag_for_keyword(keyword)
+    assert tag is not None
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + made[tag].VR.encode()
+    assert data.count(head) == 1
+    (tmp_path / "1.dcm").write_bytes(data.replace(head, head[:4] + b"U\xe7"))
+    assert "file 1 " in refused(tmp_path)

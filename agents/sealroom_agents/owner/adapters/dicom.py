@@ -8,7 +8,6 @@ is kept.
 
 from __future__ import annotations
 
-import warnings
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from sealroom_agents.errors import ToolError
 from sealroom_agents.owner import folder
 from sealroom_agents.owner.adapters.declared import declared_columns
 from sealroom_agents.owner.adapters.dicom_columns import Attribute, read_attribute
-from sealroom_agents.owner.adapters.dicom_files import DIRECTORY, PRIVATE, read_file, telling
+from sealroom_agents.owner.adapters.dicom_files import DIRECTORY, PRIVATE, read_file, reading, telling
 from sealroom_agents.owner.adapters.dicom_pixels import Pixels, read_pixels
 from sealroom_agents.owner.adapters.dicom_profile import EDITION, listed, written
 from sealroom_agents.owner.image_table import PICTURE
@@ -129,7 +128,7 @@ class Images(Table):
         seen: dict[str, int] = {}
         for number, dataset, unfit in self._datasets(advance):
             try:
-                instance = str(dataset.get("SOPInstanceUID") or "")
+                instance = _uid(dataset, "SOPInstanceUID")
                 if not instance:
                     raise Unfit("does not say which image it is (SOPInstanceUID)")
                 if seen.setdefault(instance, number) != number:
@@ -145,7 +144,7 @@ class Images(Table):
         for number, dataset, unfit in self._datasets(advance):
             try:
                 row = self._row(dataset, names)
-                series = str(dataset.get("SeriesInstanceUID") or "")
+                series = _uid(dataset, "SeriesInstanceUID")
                 if not series:
                     raise Unfit("does not say of which series it is")
                 first, same = found.setdefault(series, (number, row))
@@ -172,9 +171,7 @@ class Images(Table):
                     self._directories += 1
                     continue
                 self._count(telling(dataset), dataset)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # they repeat values
-                    yield number, dataset, unfit
+                yield number, dataset, unfit
             except Unfit as error:
                 unfit[number] = error.reason
             done += entry.size or 0
@@ -200,6 +197,11 @@ class Images(Table):
         self._in_files.update(found.keys())
 
     def _row(self, dataset: Any, names: Sequence[str]) -> tuple[Any, ...]:
+        with reading():  # pydicom reads a value when it is asked for
+            return self._values(dataset, names)
+        raise AssertionError("the block returns or raises")
+
+    def _values(self, dataset: Any, names: Sequence[str]) -> tuple[Any, ...]:
         if self._form.pixels is not None:
             _refuse_burned_in(dataset, unknown=self._form.unknown_burned_in)
         row = []
@@ -210,11 +212,17 @@ class Images(Table):
                     row.append(attribute.of(dataset))
                 except Unfit:
                     raise
-                except Exception:  # pydicom reads a value when it is asked for
+                except Exception:  # as above
                     raise Unfit(f"has a broken value of {attribute.keyword}") from None
             elif self._form.pixels is not None:
                 row.append(self._form.pixels.of(dataset))
         return tuple(row)
+
+
+def _uid(dataset: Any, keyword: str) -> str:
+    with reading():
+        return str(dataset.get(keyword) or "")
+    raise AssertionError("the block returns or raises")
 
 
 def _refuse_burned_in(dataset: Any, *, unknown: bool) -> None:

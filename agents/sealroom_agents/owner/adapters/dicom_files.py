@@ -55,7 +55,7 @@ class _Bounded:
 
 
 @contextmanager
-def _reading(stream: _Bounded | None = None) -> Iterator[None]:
+def reading(stream: _Bounded | None = None) -> Iterator[None]:
     """What pydicom raises and warns of, as `Unfit`. Its words repeat values."""
     try:
         with warnings.catch_warnings():
@@ -86,7 +86,7 @@ def read_file(path: Path, *, pixels: bool) -> Any:
         if stream.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] != _MAGIC:
             raise Unfit("is no file of DICOM")
         bounded = _Bounded(stream)
-        with _reading(bounded):
+        with reading(bounded):
             meta = read_dataset(
                 cast(BinaryIO, bounded), False, True, stop_when=lambda tag, *_: tag >> 16 != _META_GROUP
             )
@@ -119,7 +119,7 @@ def telling(dataset: Any) -> Counter[int]:
                     continue
                 if listed(tag) is not None:
                     found[int(tag)] += 1
-                with _reading():  # what is empty, pydicom reads at once
+                with reading():  # what is empty, pydicom reads at once
                     element = each.get_item(tag)
                 items = _items(element, tag)
                 below += items
@@ -153,7 +153,7 @@ def _items(element: Any, tag: Any) -> list[Any]:
         if known != "SQ" and not (value.startswith(_ITEM) and (vr == "UN" or known is None)):
             return []
     bounded = _Bounded(BytesIO(value))
-    with _reading(bounded):
+    with reading(bounded):
         implicit, little = vr != "SQ" or element.is_implicit_VR, vr == "UN" or element.is_little_endian
         return list(read_sequence(cast(BinaryIO, bounded), implicit, little, len(value), "iso8859"))
     raise AssertionError("the block returns or raises")
