@@ -12,8 +12,9 @@ from sealroom_agents.cli.rehearsal import rehearsed
 from sealroom_agents.cli.terminal import plural, size
 
 if TYPE_CHECKING:
-    from sealroom_agents.owner.transfer.ahead import Ahead, There
+    from sealroom_agents.owner.transfer.ahead import Ahead
     from sealroom_agents.owner.transfer.fetching import Coming, Expected
+    from sealroom_agents.owner.transfer.places import There
 
 
 def question(sealed: Path, place: str, ahead: Ahead) -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sealroom.sealed import SealedInfo
 from sealroom_agents.object_stores import open_store
@@ -18,24 +19,8 @@ from sealroom_agents.owner.disk_space import folder_there
 from sealroom_agents.owner.transfer import places
 from sealroom_agents.owner.transfer.outgoing import Outgoing
 from sealroom_agents.owner.transfer.pace import Limits, Patience
+from sealroom_agents.owner.transfer.places import There
 from sealroom_agents.owner.transfer.urls import WEB, require_supported, shown
-
-
-@dataclass(frozen=True)
-class There:
-    """What a store has."""
-
-    known: bool
-    """Whether it said so: a signed URL takes a file and tells nothing, as a bucket does that is only ours to
-    write in."""
-    size: int | None = None
-    """Bytes of the file under that name; `None` where there is none, or nothing is known."""
-    parts: int = 1
-    """In how many parts ours would be sent."""
-    begun: int = 0
-    """Parts that it has of a run before."""
-    begun_bytes: int = 0
-    """And their bytes."""
 
 
 @dataclass(frozen=True)
@@ -104,5 +89,5 @@ def _size_in_folder(path: Path, place: str) -> int | None:
     return os.lstat(path).st_size if os.path.lexists(path) else None
 
 
-def _size_in_memory(store: object, name: str) -> int | None:
-    return int(store.info(name)["size"]) if store.exists(name) else None  # type: ignore[attr-defined]
+def _size_in_memory(store: Any, name: str) -> int | None:
+    return int(store.info(name)["size"]) if store.exists(name) else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sealed files in folders, `file://`, and in this process' memory, `memory://`."""
+"""Sealed files in folders and in this process' memory, `file://` and `memory://`; and what a store has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.transfer.incoming import FIRST_BYTES, Sink, refused
 
 CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class There:
+    """What a store has."""
+
+    known: bool
+    """Whether it said so: a signed URL takes a file and tells nothing, as a bucket does that is only ours to
+    write in."""
+    size: int | None = None
+    """Bytes of the file under that name; `None` where there is none, or nothing is known."""
+    parts: int = 1
+    """In how many parts ours would be sent."""
+    begun: int = 0
+    """Parts that it has of a run before."""
+    begun_bytes: int = 0
+    """And their bytes."""
 
 
 class PlacedFile:

@@ -17,12 +17,11 @@ from typing import Any
 
 from sealroom.errors import SealroomError
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.transfer.ahead import There
 from sealroom_agents.owner.transfer.gathering import first_of
 from sealroom_agents.owner.transfer.notes import Answers, Noted, Notes, Upload
 from sealroom_agents.owner.transfer.outgoing import Outgoing
 from sealroom_agents.owner.transfer.pace import Transient
-from sealroom_agents.owner.transfer.places import Exists, exists
+from sealroom_agents.owner.transfer.places import Exists, There, exists
 from sealroom_agents.owner.transfer.s3 import Bucket, S3Refusal
 
 MIN_PART_BYTES = 16 * 1024 * 1024
