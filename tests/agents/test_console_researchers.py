@@ -161,7 +161,7 @@ def test_a_token_stands_for_the_account_until_it_ends(lab: Lab, web: TestClient,
     lab.store._clock = lambda: time.time() + 91 * 86_400
     assert refused(TestClient(later), body, headers=bearer) == (401, "unauthorized")
     lab.store._clock = time.time
-    listed_ = json.loads(CliRunner().invoke(main, ["token", "list", "--json", *options]).stdout)
+    listed_ = json.loads(CliRunner().invoke(main, ["token", "list", "--json", *options]).stdout)["tokens"]
     assert [one["label"] for one in listed_] == ["weekly"]
     assert CliRunner().invoke(main, ["token", "end", listed_[0]["digest"], *options]).exit_code == 0
     assert refused(web, body, headers=bearer) == (401, "unauthorized")
