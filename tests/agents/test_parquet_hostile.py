@@ -16,7 +16,8 @@ import pytest
 from tests.patience import until
 
 from sealroom_agents.errors import ToolError
-from sealroom_agents.owner.tables.parquet_rows import BATCH_ROWS, ParquetRows
+from sealroom_agents.owner.tables.parquet_batches import BATCH_ROWS
+from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 
 ROWS = 6 * BATCH_ROWS
 

@@ -24,7 +24,7 @@ from sealroom.errors import SealroomError
 from sealroom.keys import Secret
 from sealroom.sealed import open_sealed, seal
 from sealroom_agents.owner.source import look, ready
-from sealroom_agents.owner.tables import parquet_rows
+from sealroom_agents.owner.tables import parquet_batches
 from sealroom_agents.owner.tables.parquet_rows import READ_BYTES, ParquetRows
 
 OWNER = "0x" + 40 * "1"
@@ -340,8 +340,8 @@ def test_no_column_is_read_beyond_its_next_pages(tmp_path: Path) -> None:
 
 
 def test_a_wide_table_has_batches_of_fewer_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_rows, "BATCH_VALUES", 30)
+    monkeypatch.setattr(parquet_batches, "BATCH_BYTES", 240)
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({name: range(15) for name in "abc"}), path)
     with path.open("rb", buffering=0) as file:
-        assert [batch.num_rows for batch in ParquetRows(file, name=path)] == [10, 5]
+        assert [batch.num_rows for batch in ParquetRows(file, name=path)] == [8, 7]

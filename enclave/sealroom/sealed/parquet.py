@@ -8,6 +8,7 @@ as long as for sealing a hundred megabytes.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -96,6 +97,12 @@ class Footer:
     def columns(self) -> tuple[Column, ...]:
         """Columns in the file's order."""
         return self.layout.columns
+
+    def folded(self, chunks: Iterable[Chunk]) -> list[str]:
+        """Paths of what is text or bytes, and a dictionary somewhere in these chunks. Arrow is to keep it as
+        one: unfolded, a megabyte could become a terabyte."""
+        folded = {chunk.leaf.path for chunk in chunks if chunk.dictionary and chunk.leaf.width.foldable}
+        return sorted(b".".join(path).decode() for path in folded)
 
     def for_arrow(self) -> Any:
         """Arrow's own form of it. Raises `pyarrow.ArrowException` where Arrow cannot read it."""

@@ -26,7 +26,6 @@ _NUMBERS_FIELD = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 _ENCODING_FIELD = {5: 2, 8: 4}
 """Where each of them that holds values says how these are encoded."""
 _DELTA_BYTE_ARRAY = 7
-_NUMBERS_OF_THE_DICTIONARY = (2, 8)
 
 
 @dataclass(frozen=True)
@@ -39,55 +38,69 @@ class Pages:
     """Bytes of all pages, unpacked, or of what they may become where values share their beginnings."""
     dictionary: bool
     """Whether the first page is a dictionary."""
-    indexed: bool
-    """Whether every other page holds numbers of the dictionary's values, and no values."""
 
 
-def walk_pages(read: Callable[[int, int], memoryview], begin: int, end: int, *, page_limit: int) -> Pages:
-    """Walk the pages from `begin` to `end`; `read(offset, count)` gives bytes of the file.
+class Page(NamedTuple):
+    """What one page header says."""
+
+    kind: int
+    """Its type, by Parquet's number."""
+    unpacked: int
+    """Its bytes, unpacked."""
+    packed: int
+    """Its bytes in the file."""
+    values: int
+    """Its values, missing ones included."""
+    shared: bool
+    """Whether a value is told by what it shares with the one before."""
+
+    @property
+    def dictionary(self) -> bool:
+        """Whether it holds the values whose numbers other pages hold."""
+        return self.kind == _DICTIONARY
+
+
+def walk_pages(
+    read: Callable[[int, int], memoryview],
+    begin: int,
+    end: int,
+    *,
+    page_limit: int,
+    told: Callable[[Page], None] | None = None,
+) -> Pages:
+    """Walk the pages from `begin` to `end`; `read(offset, count)` gives bytes of the file, and `told` is told
+    each page.
 
     Raises `SealError`: `table-malformed`; `table-too-large` when a page unpacks
     to more than `page_limit` bytes.
     """
     values = unpacked = 0
-    dictionary, indexed = False, True
+    dictionary = False
     position = begin
     while position < end:
         page, length = _header(read, position, end)
-        if page.kind not in _NUMBERS_FIELD or (page.kind == _DICTIONARY and position != begin):
+        if page.kind not in _NUMBERS_FIELD or (page.dictionary and position != begin):
             raise malformed("a page of no known type")
         if page.unpacked > page_limit:
             raise SealError(
                 Code.TABLE_TOO_LARGE,
                 f"a page of the table unpacks to {page.unpacked} bytes, more than {page_limit}",
             )
-        if page.kind == _DICTIONARY:
+        if page.dictionary:
             dictionary = True
         else:
             values += page.values
-            indexed = indexed and page.indexed
+        if told is not None:
+            told(page)
         # Values that share a beginning may each be as long as the page: one is told by a few bits.
         unpacked += page.unpacked * (page.values if page.shared else 1)
         position += length + page.packed
     if position != end:
         raise malformed("a page goes beyond its column")
-    return Pages(values=values, unpacked=unpacked, dictionary=dictionary, indexed=indexed)
+    return Pages(values=values, unpacked=unpacked, dictionary=dictionary)
 
 
-class _Page(NamedTuple):
-    """What one page header says."""
-
-    kind: int
-    unpacked: int
-    packed: int
-    values: int
-    shared: bool
-    """Whether a value is told by what it shares with the one before."""
-    indexed: bool
-    """Whether a value is told by its number in the dictionary."""
-
-
-def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[_Page, int]:
+def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> tuple[Page, int]:
     """The header at a place, and how many bytes it has."""
     for most in (_USUAL_HEADER_BYTES, MAX_PAGE_HEADER_BYTES):
         compact = CompactReader(read(position, min(most, end - position)), "a page header")
@@ -98,7 +111,7 @@ def _header(read: Callable[[int, int], memoryview], position: int, end: int) -> 
     raise malformed("a page header without end")
 
 
-def _page(compact: CompactReader) -> _Page:
+def _page(compact: CompactReader) -> Page:
     numbers: dict[int, int] = {}
     values: dict[int, int] = {}
     encoding = -1
@@ -116,10 +129,8 @@ def _page(compact: CompactReader) -> _Page:
         else:
             compact.skip(kind)
     kind, unpacked, packed = (numbers.get(field, -1) for field in (1, 2, 3))
-    page = _Page(
-        kind, unpacked, packed, values.get(_NUMBERS_FIELD.get(kind, -1), -1),
-        shared=encoding == _DELTA_BYTE_ARRAY, indexed=encoding in _NUMBERS_OF_THE_DICTIONARY,
-    )  # fmt: skip
+    counted = values.get(_NUMBERS_FIELD.get(kind, -1), -1)
+    page = Page(kind, unpacked, packed, counted, shared=encoding == _DELTA_BYTE_ARRAY)
     if not all(0 <= number < 2**31 for number in page):
         raise malformed("a page header with an impossible number")
     return page

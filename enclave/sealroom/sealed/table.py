@@ -118,7 +118,7 @@ class SealedTable:
         # Limits hold for each page and each column chunk; a caller that keeps batches counts them.
         chunks = self._footer.chunks
         source = self._source(chunks, sums=False)
-        folded = self._folded(chunks)
+        folded = self._footer.folded(chunks)
         options = ds.ParquetFragmentScanOptions(
             pre_buffer=True,
             arrow_extensions_enabled=False,
@@ -177,7 +177,7 @@ class SealedTable:
         parquet = pq.ParquetFile(
             source,
             metadata=self._footer.for_arrow(),
-            read_dictionary=self._folded(chunks),
+            read_dictionary=self._footer.folded(chunks),
             arrow_extensions_enabled=False,
             thrift_string_size_limit=MAX_FOOTER_BYTES,
             thrift_container_size_limit=MAX_FOOTER_BYTES,
@@ -207,11 +207,6 @@ class SealedTable:
         bits = sum(chunk.values * chunk.leaf.width.bits for chunk in chunks)
         if bits // 8 > self._limits.table_bytes:
             raise self._too_large()
-
-    def _folded(self, chunks: Sequence[Chunk]) -> list[str]:
-        """Paths of what is text or bytes, and a dictionary somewhere in these chunks."""
-        folded = {chunk.leaf.path for chunk in chunks if chunk.dictionary and chunk.leaf.width.foldable}
-        return sorted(b".".join(path).decode() for path in folded)
 
     def _too_large(self) -> SealError:
         return SealError(
@@ -251,7 +246,7 @@ def unfolded_bytes(piece: Any) -> int:
         lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
         return int(pc.sum(lengths.take(piece.indices)).as_py() or 0)
     if pa.types.is_list(kind):
-        return int(piece.nbytes) + unfolded_bytes(piece.values)
+        return int(piece.nbytes) + unfolded_bytes(piece.flatten())
     if pa.types.is_struct(kind):
         return sum(unfolded_bytes(piece.field(place)) for place in range(kind.num_fields))
     return int(piece.nbytes)

@@ -22,9 +22,11 @@ from sealroom_agents.owner.tables.arrow_schema import (
     MARKER,
     Foreign,
     NoFlatbuffer,
+    batch_of,
     footer_facts,
     foreign_columns,
 )
+from sealroom_agents.owner.tables.parquet_batches import BATCH_BYTES
 from sealroom_agents.owner.tables.parquet_rows import check_values
 
 FILE_START, FILE_END = b"ARROW1", b"ARROW1"
@@ -63,7 +65,8 @@ def arrow_batches(path: Path, columns: Sequence[Column], *, advance: Advance | N
     schema = arrow_schema(columns)
     with path.open("rb") as stream:
         for batch in _read(stream, path):
-            yield _as_columns(batch, columns, schema, path)
+            for piece in _pieces(batch):
+                yield _as_columns(piece, columns, schema, path)
             if advance is not None:
                 advance(min(stream.tell(), os.fstat(stream.fileno()).st_size))
 
@@ -92,7 +95,8 @@ class _Arrow:
         stream.seek(0)
         self._is_file = stream.read(len(FILE_START)) == FILE_START
         if self._is_file:
-            self._check_file(path)
+            first = self._check_file(path)
+            self._check_sizes(first, path)
             stream.seek(0)
             self._reader = pyarrow.ipc.open_file(stream)
         else:
@@ -104,6 +108,7 @@ class _Arrow:
             if length > MAX_FOOTER_BYTES:
                 raise NoFlatbuffer("a schema without end")
             _refuse(foreign_columns(head + stream.read(length)), path)
+            self._check_sizes(len(head) + length, path)
             stream.seek(0)
             self._reader = pyarrow.ipc.open_stream(stream)
         self.schema = self._reader.schema
@@ -119,8 +124,48 @@ class _Arrow:
         if self._stream.read(len(_STREAM_END)) != _STREAM_END or at != self.size:
             raise ValueError("it does not end where it should")
 
-    def _check_file(self, path: Path) -> None:
-        """Refuse two files that were joined, and messages that the footer does not list.
+    def _check_sizes(self, first: int, path: Path) -> None:
+        """Refuse a batch that takes more memory than a table may, from the first message of one on.
+
+        A compressed buffer begins with how long it is once it is none any more (`Message.fbs`,
+        BodyCompression). Where the messages end, Arrow's reader and the rest of this class find out.
+        """
+        from sealroom.sealed.parquet import MAX_ROWS
+        from sealroom.sealed.source import TableLimits
+
+        limit = TableLimits.of_this_machine().table_bytes
+        at, rows = first, 0
+        while at + len(_STREAM_END) < self.size:
+            head = self._at(at, len(_STREAM_END))
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] != MARKER or not 0 < length <= MAX_FOOTER_BYTES:
+                return
+            at += len(head) + length
+            batch = batch_of(self._at(at - length, length))
+            if batch is None or batch.body < 0 or batch.rows < 0:
+                raise NoFlatbuffer("a message of no batch")
+            rows += batch.rows
+            size = batch.body
+            for begin, count in batch.packed:
+                told = int.from_bytes(self._at(at + begin, 8), "little", signed=True) if count else -1
+                size += max(told, 0)
+            if size > limit or rows > MAX_ROWS:
+                what = f"{rows:,} rows" if rows > MAX_ROWS else f"a batch of {size:,} bytes, unpacked"
+                most = f"{MAX_ROWS:,}" if rows > MAX_ROWS else f"{limit:,} here"
+                raise ToolError(
+                    Code.TABLE_TOO_LARGE, f"{path} has {what}; at most {most}", "write it in smaller batches"
+                )
+            at += batch.body
+
+    def _at(self, at: int, count: int) -> bytes:
+        if not 0 <= at <= self.size:
+            raise NoFlatbuffer("an offset beyond the end")
+        self._stream.seek(at)
+        return self._stream.read(count)
+
+    def _check_file(self, path: Path) -> int:
+        """Refuse two files that were joined, and messages that the footer does not list. Returns where its
+        first batch or dictionary begins.
 
         A file is read by its footer, and of what it does not list nothing would be sealed. So all that it
         lists must lie end to end from the schema on, up to the mark of the end and the footer. The schema
@@ -148,6 +193,7 @@ class _Arrow:
         if at != end or stream.read(len(_STREAM_END)) != _STREAM_END:
             raise ValueError("messages that its footer does not list")
         self._check_schema(first)
+        return first
 
     def _check_schema(self, end: int) -> None:
         """Refuse anything but the schema before the first batch."""
@@ -162,6 +208,57 @@ class _Arrow:
         elif 8 + int.from_bytes(message[4:8], "little") != len(message):
             raise ValueError("messages before its first batch")
         pyarrow.ipc.read_schema(pyarrow.py_buffer(message))
+
+
+def _pieces(batch: Any) -> Iterator[Any]:
+    """The batch in slices, of which none is much longer than `BATCH_BYTES` once nothing in it is folded."""
+    if batch.num_rows > 1 and sum(map(_unfolded_bytes, batch.columns)) > BATCH_BYTES:
+        half = batch.num_rows // 2
+        yield from _pieces(batch.slice(0, half))
+        yield from _pieces(batch.slice(half))
+    else:
+        yield batch
+
+
+def _unfolded_bytes(values: Any) -> int:
+    """Bytes that an array takes as the type that a study reads, or somewhat more."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    types, kind = pyarrow.types, values.type
+    if types.is_dictionary(kind):
+        lengths = _lengths(values.dictionary)
+        return int(pc.sum(lengths.take(values.indices)).as_py() or 0)
+    if types.is_run_end_encoded(kind):
+        return len(values) * int(pc.max(_lengths(values.values)).as_py() or 0)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return int(values.nbytes) + _unfolded_bytes(values.flatten())
+    if types.is_struct(kind):
+        return sum(_unfolded_bytes(values.field(place)) for place in range(kind.num_fields))
+    return int(pc.sum(_lengths(values)).as_py() or 0)
+
+
+def _lengths(values: Any) -> Any:
+    """How many bytes each value takes. Of lists in a dictionary, each as many as all of them."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    types, kind, count = pyarrow.types, values.type, len(values)
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        # Arrow counts no views. Each is four numbers, of which the first is its length.
+        numbers = pyarrow.Array.from_buffers(
+            pyarrow.int32(), 4 * count, [None, values.buffers()[1]], offset=4 * values.offset
+        )
+        return numbers.take(pyarrow.array(range(0, 4 * count, 4))).cast(pyarrow.int64())
+    if types.is_null(kind):
+        each = 1
+    elif types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):
+        each = -(-kind.bit_width // 8)
+    elif types.is_nested(kind):
+        each = int(values.nbytes)
+    else:
+        return pc.binary_length(values).cast(pyarrow.int64())
+    return pyarrow.repeat(pyarrow.scalar(each, pyarrow.int64()), count)
 
 
 def _as_columns(batch: Any, columns: Sequence[Column], schema: Any, path: Path) -> Any:
@@ -205,8 +302,11 @@ def as_kind(values: Any, kind: Any) -> Any:
         parts = [as_kind(values.field(place), kind.field(place).type) for place in range(kind.num_fields)]
         return pyarrow.StructArray.from_arrays(parts, fields=list(kind), mask=values.is_null())
     if (types.is_list(have) or types.is_large_list(have)) and not _castable(have):
-        offsets = values.offsets.cast(pyarrow.int32())
-        inner = as_kind(values.values, kind.value_type)
+        offsets = values.offsets.cast(pyarrow.int64())
+        # Of a slice, what lies before and behind it is left folded.
+        begin, end = offsets[0].as_py(), offsets[-1].as_py()
+        inner = as_kind(values.values.slice(begin, end - begin), kind.value_type)
+        offsets = pc.subtract(offsets, offsets[0]).cast(pyarrow.int32())
         return pyarrow.ListArray.from_arrays(offsets, inner, type=kind, mask=values.is_null())
     return values.cast(kind)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Arrow's schema and footer say that Arrow's own reader does not hand out.
+"""What Arrow's schema, footer and messages say that Arrow's own reader does not hand out.
 
-The name of a column whose type it does not know, and where a file's record batches lie. Read as flatbuffers,
-as far as that needs. Source: `Schema.fbs`, `Message.fbs`, `File.fbs` of Apache Arrow; flatbuffers' internals.
+The name of a column whose type it does not know, where a file's record batches lie, and how much memory one
+takes. Read as flatbuffers, as far as that needs.
+Source: `Schema.fbs`, `Message.fbs`, `File.fbs` of Apache Arrow; flatbuffers' internals.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_SCHEMA_MESSAGE = 1
+_SCHEMA_MESSAGE, _DICTIONARY_MESSAGE, _BATCH_MESSAGE = 1, 2, 3
 """Of the union MessageHeader."""
 _INT = 2
 """Of the union Type."""
@@ -46,7 +47,21 @@ class Block:
     """Where one record batch or dictionary lies in a file."""
 
     begin: int
+    """First byte of its message."""
     end: int
+    """First byte after its values."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a message says of the record batch or dictionary behind it."""
+
+    body: int
+    """Bytes behind the message."""
+    rows: int
+    """Its rows."""
+    packed: tuple[tuple[int, int], ...]
+    """Begin and length of each compressed buffer behind the message; none where they are not compressed."""
 
 
 def foreign_columns(message: bytes) -> list[Foreign]:
@@ -78,6 +93,18 @@ def footer_facts(footer: bytes) -> tuple[list[Foreign], list[Block]]:
         raise NoFlatbuffer("a footer without a schema")
     blocks = sorted(found.blocks(2) + found.blocks(3), key=lambda block: block.begin)
     return _foreign(schema), blocks
+
+
+def batch_of(message: bytes) -> Batch | None:
+    """The record batch or dictionary that a message announces; `None` for another message. `message` is
+    without its marker and length. Raises `NoFlatbuffer`."""
+    found = _Table.root(message)
+    kind, header = found.number(1, "<B"), found.table(2)
+    batch = header.table(1) if kind == _DICTIONARY_MESSAGE and header is not None else header
+    if kind not in (_DICTIONARY_MESSAGE, _BATCH_MESSAGE) or batch is None:
+        return None
+    packed = () if batch.table(3) is None else tuple(batch.pairs(2))
+    return Batch(found.number(3, "<q"), batch.number(0, "<q"), packed)
 
 
 def _what(field: _Table, nesting: int) -> tuple[str, str] | None:
@@ -132,6 +159,12 @@ class _Table:
             raise NoFlatbuffer("blocks beyond the end")
         found = [_unpack("<qixxxxq", self.data, start + 24 * number) for number in range(count)]
         return [Block(begin, begin + head + body) for begin, head, body in found]
+
+    def pairs(self, field: int) -> list[tuple[int, int]]:
+        start, count = self._vector(field)
+        if count * 16 > len(self.data):
+            raise NoFlatbuffer("buffers beyond the end")
+        return [_unpack("<qq", self.data, start + 16 * number) for number in range(count)]
 
     def _vector(self, field: int) -> tuple[int, int]:
         """Where the elements begin, and how many there are."""

@@ -14,12 +14,16 @@ from sealroom.errors import SealError
 from sealroom.schema import Column
 from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.tables.parquet_batches import (
+    BATCH_ROWS,
+    LeafPages,
+    rows_of_a_batch,
+    unfolded,
+)
 
 if TYPE_CHECKING:
     from sealroom.sealed.parquet import Footer
 
-BATCH_ROWS, BATCH_VALUES = 65_536, 32 * 1024 * 1024
-"""Most rows of one batch, and most values: a wide table has batches of fewer rows."""
 READ_BYTES, ALL_READ_BYTES, LEAST_READ_BYTES = 256 * 1024, 64 * 1024 * 1024, 4096
 """Bytes of each column that are read at once; of all columns together; and the fewest. Without such a limit,
 Arrow reads whole columns of a row group, which take all its bytes in memory, and more time."""
@@ -33,22 +37,23 @@ _MAGIC = b"PAR1"
 class ParquetRows:
     """An open Parquet file that can be sealed. `name` is what messages call it.
 
-    With `indexed`, texts come as Arrow's dictionary arrays where the file keeps them so: a third of the work
-    for who asks only which there are. Raises `not-parquet`, `table-malformed`, and `SealError` as
-    `sealroom.sealed.parquet.read_footer`.
+    With `indexed`, texts come as Arrow's dictionary arrays where the file has a dictionary of them: a third
+    of the work for who asks only which there are. Raises `not-parquet`, `table-malformed`, `table-too-large`,
+    and `SealError` as `sealroom.sealed.parquet.read_footer`.
     """
 
     def __init__(self, file: io.RawIOBase, *, name: Path, indexed: bool = False) -> None:
         import pyarrow
         import pyarrow.parquet as pq
 
+        from sealroom.schema import String
         from sealroom.schema.arrow import arrow_schema
         from sealroom.sealed.parquet import parse_footer
         from sealroom.sealed.table import same_schema
 
         footer = parse_footer(file, str(name))
         _refuse_joined(file, footer, name)
-        kept = _walk_pages(file, footer, name)
+        self._batch_rows = rows_of_a_batch(footer, _walk_pages(file, footer, name), name)
         _refuse_far_times(file, footer, name)
         self._name = name
         self.columns: tuple[Column, ...] = tuple(footer.columns)
@@ -58,25 +63,24 @@ class ParquetRows:
             self._leaves[leaf.column].append(leaf.number)
         self.rows = footer.rows
         """Its rows, as its footer says."""
-        self._batch_rows = max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, len(footer.layout.leaves))))
+        schema = arrow_schema(footer.columns)
+        self._kinds = [
+            None if indexed and isinstance(column.type, String) else field.type
+            for column, field in zip(self.columns, schema, strict=True)
+        ]
+        folded = footer.folded(footer.chunks)
+        self._nested = any("." in path for path in folded)
         with _decoding(name):
             # The writer's own notes say how to see a column (AR-07); what counts is how it is stored.
             self._parquet = pq.ParquetFile(
                 pyarrow.PythonFile(file, mode="r"),
                 metadata=footer.for_arrow(),
                 arrow_extensions_enabled=False,
+                read_dictionary=folded,
                 **_steps(footer),
             )
-            if not same_schema(self._parquet.schema_arrow, arrow_schema(footer.columns)):
+            if not same_schema(self._parquet.schema_arrow, schema):
                 raise ValueError("Arrow reads a column as another type")
-            if indexed and kept:
-                self._parquet = pq.ParquetFile(
-                    pyarrow.PythonFile(file, mode="r"),
-                    metadata=footer.for_arrow(),
-                    arrow_extensions_enabled=False,
-                    read_dictionary=kept,
-                    **_steps(footer),
-                )
 
     def __iter__(self) -> Iterator[Any]:
         """Its record batches. Each value is one that its type can have. The next is decoded by a thread while
@@ -88,17 +92,17 @@ class ParquetRows:
             coming = ahead.submit(self._next, batches)
             while (batch := coming.result()) is not None:
                 coming = ahead.submit(self._next, batches)
-                for column, values in zip(self.columns, batch.columns, strict=True):
-                    check_values(column, values, self._name)
-                yield batch
+                for piece in unfolded(batch, self._kinds):
+                    for column, values in zip(self.columns, piece.columns, strict=True):
+                        check_values(column, values, self._name)
+                    yield piece
 
     def _batches(self, numbers: Sequence[int] | None) -> Iterator[Any]:
         """Batches of all columns, or of the leaves of these numbers alone."""
         groups = range(self._parquet.num_row_groups)
-        reader: Iterator[Any] = self._parquet.reader.iter_batches(
-            self._batch_rows, groups, numbers, use_threads=False
-        )
-        return reader
+        # Arrow joins no dictionaries inside of a list or struct, and each row group has its own.
+        for some in [[group] for group in groups] if self._nested else [groups]:
+            yield from self._parquet.reader.iter_batches(self._batch_rows, some, numbers, use_threads=False)
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """The next batch, or `None`. Raises `not-parquet`, with the name of the column that is broken."""
@@ -140,10 +144,9 @@ def _refuse_joined(file: io.RawIOBase, footer: Footer, name: Path) -> None:
     file.seek(0)
 
 
-def _walk_pages(file: io.RawIOBase, footer: Footer, name: Path) -> list[int]:
-    """Refuse pages that an enclave refuses. Returns the leaves that are texts, and that the file keeps as
-    numbers of a dictionary throughout. Raises `table-malformed`, `table-too-large`."""
-    from sealroom.schema import String
+def _walk_pages(file: io.RawIOBase, footer: Footer, name: Path) -> list[LeafPages]:
+    """Refuse pages that an enclave refuses. Returns what the others are, of each leaf. Raises
+    `table-malformed`, `table-too-large`."""
     from sealroom.sealed.parquet_pages import walk_pages
     from sealroom.sealed.source import MAX_PAGE_BYTES
     from sealroom.sealed.thrift import malformed
@@ -152,25 +155,21 @@ def _walk_pages(file: io.RawIOBase, footer: Footer, name: Path) -> list[int]:
         file.seek(offset)
         return memoryview(file.read(count) or b"")
 
-    indexed = {
-        leaf.number: True
-        for leaf in footer.layout.leaves
-        if len(leaf.path) == 1 and isinstance(footer.columns[leaf.column].type, String)
-    }
-    for chunk in footer.chunks:
+    found = [LeafPages(leaf, footer.rows) for leaf in footer.layout.leaves]
+    for chunk in sorted(footer.chunks, key=lambda chunk: chunk.group):
+        of = found[chunk.leaf.number]
+        of.begin()
         try:
-            pages = walk_pages(read, chunk.begin, chunk.end, page_limit=MAX_PAGE_BYTES)
+            pages = walk_pages(read, chunk.begin, chunk.end, page_limit=MAX_PAGE_BYTES, told=of.add)
             if pages.values != chunk.values or (pages.dictionary and not chunk.dictionary):
                 raise malformed("a column has other values than its footer says")
-            if not pages.indexed:
-                indexed.pop(chunk.leaf.number, None)
         except SealError as error:
             column = shown(footer.columns[chunk.leaf.column].name)
             raise ToolError(
                 error.code, f"{name}: the column {column}: {error.message}", "is it whole? write it again"
             ) from None
     file.seek(0)
-    return sorted(indexed)
+    return found
 
 
 def _refuse_far_times(file: io.RawIOBase, footer: Footer, name: Path) -> None:
