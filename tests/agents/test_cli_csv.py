@@ -371,7 +371,7 @@ def test_an_arrow_length_that_no_memory_holds_is_refused(tmp_path: Path) -> None
     assert arrow_rows(tmp_path, whole) == 1000
     with pytest.raises(ToolError) as error:
         arrow_rows(tmp_path, whole.replace(length, (2**60).to_bytes(8, "little")))
-    assert error.value.code == "not-arrow"
+    assert error.value.code == "table-too-large"
 
 
 @pytest.mark.parametrize("kind", [None, "csv", "opaque"])

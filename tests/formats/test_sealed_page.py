@@ -137,6 +137,7 @@ LIMITS = {
     "structs and lists of Thrift in one another": thrift._MAX_NESTING,
     "a page's header, in bytes": parquet_pages.MAX_PAGE_HEADER_BYTES,
     "a page, unpacked, in bytes": source.MAX_PAGE_BYTES,
+    "a row in memory with the pages that it is in, in bytes": source.MAX_TABLE_BYTES,
     "a table in memory, in bytes": source.MAX_TABLE_BYTES,
 }
 
