@@ -37,6 +37,7 @@ LONG = (
     "tests/agents/test_tables_as_written.py",
     "tests/agents/test_standard_input.py",
     "tests/agents/test_csv_dialects.py",
+    "tests/agents/test_tables_bounded.py",
 )
 """Files of the longest tests, the longest first."""
 
