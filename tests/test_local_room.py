@@ -267,6 +267,16 @@ def test_a_bank_that_joins_again_has_its_key_wrapped_anew_whoever_opens_that(
     assert typed(again, banks.folder).endswith("payments: sealed, wrapped anew\n")
 
 
+def test_a_bank_brings_a_corrected_extract(banks: Banks) -> None:
+    """The gate opens no other version from now on: a run below ends well because the runner has this one."""
+    extract = ".sealroom/owners/bank-A/payments.made-up.parquet"
+    said = typed(f"sealroom room join bank-A --in {extract} --new-version", banks.folder)
+    assert said.endswith("payments: version 2 sealed, registered on chain under its budget\n")
+    sealed, received = (banks.folder / ".sealroom" / name / "bank-A" for name in ("sealed", "received"))
+    assert (sealed / "payments.v2.tar").samefile(received / "payments.tar")
+    assert [path.name for path in received.iterdir()] == ["payments.tar"]
+
+
 def test_a_second_call_in_the_same_folder_is_told_and_the_first_goes_on(banks: Banks) -> None:
     second = run(UP, banks.folder)
     assert second.returncode == 1 and "another room runs in" in second.stdout and "hint: " in second.stdout

@@ -37,7 +37,6 @@ WITHOUT_JSON = {
     "completion": GIVES,
     "man": "it writes pages for people",
     "study try": NARRATES,
-    "room join": NARRATES,
     "room approve": NARRATES,
     "room revoke": NARRATES,
     "demo": NARRATES,

@@ -12,7 +12,7 @@ from tests.agents.test_study_check import changed
 from tests.agents.test_study_dry_run import study
 
 from sealroom.recipe import parse, render
-from sealroom_agents.local.steps import make_up
+from sealroom_agents.local.joining import make_up
 
 
 def test_an_owner_has_a_folder_of_files_made_up_where_the_study_reads_files(tmp_path: Path) -> None:

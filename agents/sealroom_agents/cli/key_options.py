@@ -162,6 +162,11 @@ def openers() -> Openers:
     )
 
 
+def asks_for_parties() -> bool:
+    """Whether the command line says for whom a key is wrapped; nothing is read for that."""
+    return any(_asked(name) for name in ("recipients", "new_passphrase", "new_passphrase_file"))
+
+
 def parties() -> tuple[Party, ...]:
     """For whom the command line says that the key is wrapped; none for a plain one.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealroom.codes import Code
-from sealroom_agents.cli.seal_outputs import KEYS_FOLDER, file_stem
+from sealroom_agents.cli.seal_outputs import KEYS_FOLDER
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.version_files import file_stem
 
 if TYPE_CHECKING:
     from sealroom.sealed import Header

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from sealroom.codes import Code
-from sealroom_agents.cli.seal_outputs import KEYS_FOLDER, SEALED_FOLDER
+from sealroom_agents.cli.seal_outputs import HOME, Home
 from sealroom_agents.cli.sealed_here import WRAPPED, SealedHere, newest_of, sealed_here
 from sealroom_agents.cli.terminal import warn
 from sealroom_agents.errors import ToolError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sealroom_agents.owner.custody import Party
     from sealroom_agents.owner.profile import Profile
 
+NEW_VERSION_HELP = "A corrected extract: the number after the newest version, and the recipients of its key."
+"""Of `--new-version`, in each command that has it."""
 MOST_TOLD = 20
 """Differing columns that are told."""
 
@@ -39,7 +41,9 @@ class Before:
     """Its sealed file, where that still lies here."""
 
 
-def version_before(*, place: str, account: str, name: str, chain: DatasetRecord | None) -> Before:
+def version_before(
+    *, place: str, account: str, name: str, chain: DatasetRecord | None, home: Home = HOME
+) -> Before:
     """The newest version: on chain where that was asked, else among the sealed files of the owner.
 
     Raises `not-sealed-before`, and `not-registered` for one that was sealed here and that the chain does not
@@ -50,7 +54,7 @@ def version_before(*, place: str, account: str, name: str, chain: DatasetRecord 
     files = [
         one
         for owner in dict.fromkeys((place, account))
-        for one in sealed_here(SEALED_FOLDER, KEYS_FOLDER.joinpath, owner=owner)[0]
+        for one in sealed_here(home.sealed, home.keys, owner=owner)[0]
     ]
     newest = newest_of(files, account=account, name=name)
     known = chain is not None and chain.holder != NOBODY
@@ -109,7 +113,8 @@ def recipients_of(before: Before) -> tuple[Party, ...]:
 def refuse_number() -> None:
     """Raise for `--dataset-version` beside `--new-version`, which takes the number itself."""
     given = click.get_current_context().get_parameter_source("version")
-    if given is not ParameterSource.DEFAULT:
+    # A command that another one invokes has no command line of its own.
+    if given not in (None, ParameterSource.DEFAULT):
         raise click.UsageError("--new-version takes the next number: leave out --dataset-version")
 
 

@@ -36,7 +36,7 @@ from sealroom_agents.cli.options import (
     yes_option,
 )
 from sealroom_agents.cli.rehearsal import rehearsed
-from sealroom_agents.cli.terminal import confirm, interruptible, one_object, refuse_stdout, table
+from sealroom_agents.cli.terminal import Hand, confirm, interruptible, one_object, refuse_stdout, table
 from sealroom_agents.errors import ToolError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def reseal(
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    joins: Hand | None = None,
 ) -> None:
     """Wrap a sealed dataset's key for another recipe, app, gate or consortium, or for the first one.
 
@@ -125,14 +126,18 @@ def reseal(
     finally:
         data_key.wipe()
     target = out if out is not None else sealed_file
-    if as_json:
+    if joins is not None or as_json:
         facts = {
             "datasetId": to_hex(header.dataset_id),
             "headerDigest": to_hex(header.digest),
             "sealed": str(target),
             "wrap": bound_json(context, dataset_id=header.dataset_id, header_digest=header.digest),
         }
-        click.echo(one_object(facts))
+        if joins is not None:
+            joins(facts)
+        else:
+            click.echo(one_object(facts))
+    if as_json:
         return
     lines = [
         ("resealed", str(target)),

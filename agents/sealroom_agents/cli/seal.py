@@ -12,7 +12,13 @@ import click
 from sealroom_agents.cli.binding import announce, check_columns, dataset_in, read_card, wrap_context
 from sealroom_agents.cli.input_options import TABLES, given_dialect, given_kind, input_options, require_csv
 from sealroom_agents.cli.key_options import parties, recipient_options
-from sealroom_agents.cli.new_version import compared, recipients_of, refuse_number, version_before
+from sealroom_agents.cli.new_version import (
+    NEW_VERSION_HELP,
+    compared,
+    recipients_of,
+    refuse_number,
+    version_before,
+)
 from sealroom_agents.cli.options import (
     FILE,
     FILE_OR_FOLDER,
@@ -28,13 +34,13 @@ from sealroom_agents.cli.options import (
 from sealroom_agents.cli.prepare_told import prepared_lines
 from sealroom_agents.cli.pseudonym_options import pseudonym_key_options
 from sealroom_agents.cli.seal_asked import ask_chain, hear, tell
-from sealroom_agents.cli.seal_outputs import need_space, outputs_of, refuse_existing
+from sealroom_agents.cli.seal_outputs import HOME, Home, need_space, outputs_of, refuse_existing
 from sealroom_agents.cli.seal_owned import keystore_in, owned_by, unlocked
-from sealroom_agents.cli.seal_prepared import asked_preparing
+from sealroom_agents.cli.seal_prepared import PREPARE_HELP, asked_preparing
 from sealroom_agents.cli.seal_report import leaves_and_stays, rehearse, report, rows_and_columns
 from sealroom_agents.cli.sealing import Job, made, profiled, seal_as_made
 from sealroom_agents.cli.standard_input import DASH, check_input, taken, tells_standard_input
-from sealroom_agents.cli.terminal import confirm, interruptible, require_somebody, table, warn
+from sealroom_agents.cli.terminal import Hand, confirm, interruptible, require_somebody, table, warn
 from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 
 
@@ -65,9 +71,7 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
     "--prepare",
     type=FILE,
     metavar="FILE",
-    help="Make the columns that this declared file names of the input, and seal these; it is kept beside "
-    "the data key. kept is the one that is kept of the newest version before, none seals the input as it "
-    "comes. See sealroom prepare.",
+    help=PREPARE_HELP,
 )
 @pseudonym_key_options
 @click.option("--out", type=FILE, metavar="FILE", help="The sealed file.  [default: sealed/OWNER/NAME.tar]")
@@ -84,7 +88,7 @@ from sealroom_agents.cli.wrapping import ONE_RECIPIENT
 @click.option(
     "--new-version",
     is_flag=True,
-    help="A corrected extract: the number after the newest version, and the recipients of its key.",
+    help=NEW_VERSION_HELP,
 )
 @click.option(
     "--key-out",
@@ -135,7 +139,8 @@ def seal(
     as_json: bool,
     kind: str | None = None,
     prepare: Path | None = None,
-    registers: bool = False,
+    home: Home = HOME,
+    registers: Hand | None = None,
 ) -> None:
     """Seal a dataset at its source, for one recipe of one consortium, or before there is one.
 
@@ -208,7 +213,7 @@ def seal(
         refuse_number()
     keepers = parties()
     dataset = name if name is not None else sources.name_of(source)
-    where = partial(outputs_of, source, place=owned.place, name=dataset, out=out, key_out=key_out)
+    where = partial(outputs_of, source, place=owned.place, name=dataset, out=out, key_out=key_out, home=home)
     outputs = where(version=version)
     card = None if owner is None else read_card(study)
     if card is not None and owner is not None:
@@ -225,7 +230,9 @@ def seal(
     before = None
     if new_version:
         known = None if chain is None else chain.dataset
-        before = version_before(place=owned.place, account=owned.registrant, name=dataset, chain=known)
+        before = version_before(
+            place=owned.place, account=owned.registrant, name=dataset, chain=known, home=home
+        )
         version = before.number + 1
         outputs = where(version=version)
         keepers = keepers or recipients_of(before)
@@ -241,6 +248,7 @@ def seal(
         outputs=outputs,
         gate_compose=gate_compose,
         simulated_root=simulated_root,
+        registers=registers is not None,
     )
     shown = not (as_json and (yes or dry_run))
     tell(heard, source, shown=shown)
@@ -254,7 +262,7 @@ def seal(
         found = sources.look_prepared(source, preparing)
     else:
         found = sources.look(taken(source, kind), kind=kind, declared=columns, dialect=given_dialect())
-        if not registers:
+        if registers is None:
             require_csv(found)
     if declared is not None and declared.schema is not None and found.columns is None:
         warn("the recipe declares a table, and this is none: it does not read it")

@@ -104,8 +104,12 @@ def hear(
     outputs: Outputs,
     gate_compose: bytes | None,
     simulated_root: Path | None,
+    registers: bool = False,
 ) -> Heard:
-    """Judge the card, and answer what was asked. Without a chain, a card that fails is raised at once."""
+    """Judge the card, and answer what was asked. Without a chain, a card that fails is raised at once.
+
+    registers: whether the caller registers the dataset next, which comes before a study is proposed.
+    """
     if chain is None and card is None:
         return Heard(None, None, None)
     from sealroom_agents import studycard
@@ -127,7 +131,8 @@ def hear(
     checked, approval = None, None
     if card is not None:
         approval = approval_in(view, chain.latest, compose_hash=card.recipe.compose_hash, owner=owner)
-        answers.append(asked.of_approval(approval, owner=owner))
+        early = registers or view.study is None
+        answers.append(asked.of_approval(approval, owner=owner, early=early))
     answers.append(asked.of_standing(view, wanted.holder))
     if card is not None:
         try:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from sealroom_agents.cli.sealing import Job
 from sealroom_agents.cli.terminal import refuse_stdout
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.staging import Outputs
+from sealroom_agents.owner.version_files import file_stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,18 +27,34 @@ KEYS_FOLDER = Path("keys")
 """Folder of what stays. Another one, so that a copy of the first holds no key."""
 
 
-def file_stem(name: str, version: int) -> str:
-    """Name of a version's files: those of the first are called after the dataset alone."""
-    return name if version == 1 else f"{name}.v{version}"
+@dataclass(frozen=True)
+class Home:
+    """Where owners keep what they sealed, unless a command line says otherwise."""
+
+    sealed: Path = SEALED_FOLDER
+    """What may leave, as OWNER/NAME.tar."""
+    keys: Callable[[str], Path] = KEYS_FOLDER.joinpath
+    """Folder of the keys that stay with one owner."""
+
+
+HOME = Home()
+"""In the working folder."""
 
 
 def outputs_of(
-    source: Path, *, place: str, name: str, version: int, out: Path | None, key_out: Path | None
+    source: Path,
+    *,
+    place: str,
+    name: str,
+    version: int,
+    out: Path | None,
+    key_out: Path | None,
+    home: Home = HOME,
 ) -> Outputs:
     """Where to write; refused before anything is read when input and outputs are one, by whatever name."""
     stem = file_stem(name, version)
-    sealed = out if out is not None else SEALED_FOLDER / place / f"{stem}.tar"
-    key = key_out if key_out is not None else KEYS_FOLDER / place / f"{stem}.key"
+    sealed = out if out is not None else home.sealed / place / f"{stem}.tar"
+    key = key_out if key_out is not None else home.keys(place) / f"{stem}.key"
     for path in (sealed, key):
         refuse_stdout(path)
     if out is not None and key_out is None:
@@ -51,16 +70,16 @@ def outputs_of(
         raise ToolError(
             Code.SAME_FILE, f"an output would lie in {source}, which is sealed", "name another --out"
         )
-    _refuse_key_that_would_leave(outputs)
+    _refuse_key_that_would_leave(outputs, home)
     return outputs
 
 
-def _refuse_key_that_would_leave(outputs: Outputs) -> None:
+def _refuse_key_that_would_leave(outputs: Outputs, home: Home) -> None:
     """A copy of the sealed file's folder, or of all of `sealed/`, must hold no key."""
     leaves, stays = outputs.sealed.parent.resolve(), outputs.key.parent.resolve()
     # A sealed file that somebody puts where they work: its folder is no folder to be sent.
     below = leaves != Path.cwd() and stays.is_relative_to(leaves)
-    if leaves == stays or below or stays.is_relative_to(SEALED_FOLDER.resolve()):
+    if leaves == stays or below or stays.is_relative_to(home.sealed.resolve()):
         raise ToolError(
             Code.KEY_WOULD_LEAVE,
             f"the key {outputs.key} would lie where sealed files lie, and leave with them",

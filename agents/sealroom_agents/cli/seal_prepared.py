@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 KEPT, NOT = Path("kept"), Path("none")
 """What `--prepare` takes beside a file: the declared file of the newest version before, and none at all."""
+PREPARE_HELP = (
+    "Make the columns that this declared file names of the input, and seal these; it is kept beside the data "
+    "key. kept is the one that is kept of the newest version before, none seals the input as it comes. See "
+    "sealroom prepare."
+)
+"""Of `--prepare`, in each command that has it."""
 
 
 def asked_preparing(

@@ -14,7 +14,7 @@ from sealroom_agents.cli.binding import (
 )
 from sealroom_agents.cli.prepare_told import prepared_facts
 from sealroom_agents.cli.sealing import Job, Plain
-from sealroom_agents.cli.terminal import one_object, plural, size, table
+from sealroom_agents.cli.terminal import Hand, one_object, plural, size, table
 
 if TYPE_CHECKING:
     from sealroom.sealed import SealSummary
@@ -131,16 +131,16 @@ def report(
     beside: Sequence[tuple[str, str]],
     *,
     as_json: bool,
-    registers: bool = False,
+    registers: Hand | None = None,
 ) -> None:
-    """What was sealed, as a table or as JSON. registers: whether the caller registers it by itself, so that
-    nothing is left to do."""
+    """What was sealed, as a table or as JSON. registers: a caller that registers it by itself, so that
+    nothing is left to do, and tells JSON of all it did."""
     from sealroom.encoding import to_hex
 
     outputs = job.outputs
     prepared = plain.ready.prepared
     ids = {"dataset_id": summary.dataset_id, "header_digest": summary.header_digest}
-    if as_json:
+    if registers is not None or as_json:
         facts = {
             "datasetId": to_hex(summary.dataset_id),
             "account": job.account,
@@ -167,7 +167,11 @@ def report(
             **_heard(heard, beside),
             "wrap": None if job.context is None else bound_json(job.context, **ids),
         }
-        click.echo(one_object(facts))
+        if registers is not None:
+            registers(facts)
+        else:
+            click.echo(one_object(facts))
+    if as_json:
         return
     where = "0x…" if job.context is None else job.context.consortium
     act = f"register {_budget(heard)}" if job.version == 1 else "add-version"
@@ -202,7 +206,7 @@ def report(
                     if prepared is None
                     else [("prepared", f"by {_declared(job)}, kept as {outputs.prepare}")]
                 ),
-                *([] if registers else left),
+                *([] if registers is not None else left),
             ]
         )
     )

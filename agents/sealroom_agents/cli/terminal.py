@@ -25,6 +25,8 @@ from sealroom_agents.errors import ToolError
 
 PASSPHRASE_VARIABLE = "SEALROOM_PASSPHRASE"
 """Environment variable that scripts pass a key file's passphrase in."""
+Hand = Callable[[Mapping[str, object]], None]
+"""A command that invokes another is handed so what that one would tell as JSON."""
 PROGRESS_FROM_BYTES = 64 * 1024 * 1024
 """Files below this are done before a bar could be read."""
 

@@ -5,7 +5,8 @@
 * `contracts`: the contracts' code, and how a local chain gets them.
 * `owners`: each owner acts by its own keystore, through the same desk as elsewhere.
 * `set_up`: from an empty folder, or from one that an earlier call left, to a room that waits for its owners.
-* `steps`: joining, approving.
+* `joining`: an owner seals and registers its files, and the runner gets what was sealed.
+* `steps`: approving.
 
 The chain is local, its accounts are anvil's published ones, and TDX is simulated: nothing here proves
 anything to others.

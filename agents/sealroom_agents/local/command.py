@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sealroom_agents.cli.input_options import TABLES, input_options
-from sealroom_agents.cli.key_options import opener_options
-from sealroom_agents.cli.terminal import shown
+from sealroom_agents.cli.key_options import recipient_options
+from sealroom_agents.cli.new_version import NEW_VERSION_HELP
+from sealroom_agents.cli.options import json_option
+from sealroom_agents.cli.pseudonym_options import pseudonym_key_options
+from sealroom_agents.cli.seal_prepared import PREPARE_HELP
+from sealroom_agents.cli.terminal import one_object, shown
 from sealroom_agents.errors import ToolError
 from sealroom_agents.storage_options import ROOM
 
 if TYPE_CHECKING:
+    from sealroom_agents.local.joining import Joined
     from sealroom_agents.local.room import Room
     from sealroom_agents.up.children import Children
 
@@ -96,44 +102,109 @@ def command() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes up the same data.")
 @input_options(*TABLES)
-@opener_options
+@click.option("--prepare", "prepares", multiple=True, metavar="[NAME=]FILE", help=PREPARE_HELP)
+@pseudonym_key_options
+@click.option("--new-version", is_flag=True, help=NEW_VERSION_HELP)
+@recipient_options
 @runs_option
 @room_option
-def join(owner: str, given: tuple[str, ...], people: int, seed: int, runs: int, folder: Path) -> None:
-    """Seal OWNER's data for the room's study, and register them on chain with a budget.
+@json_option
+def join(
+    owner: str,
+    given: tuple[str, ...],
+    people: int,
+    seed: int,
+    prepares: tuple[str, ...],
+    new_version: bool,
+    runs: int,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Seal OWNER's data for the room's study, register them on chain with a budget, send them to its runner.
 
-    The study card is checked first, as `sealroom seal` does. The data key stays in FOLDER/owners/OWNER/keys.
-    The budget allows as many runs as --runs says, and ten times that in the dataset's life. For another study
-    than the one it was sealed for, the key is wrapped anew; a key that you wrapped opens with --identity.
+    The study card is checked and the chain asked first, as `sealroom seal --rpc` does; the study itself is
+    proposed later, by `approve`. The data key stays in FOLDER/owners/OWNER/keys. The budget allows as many
+    runs as --runs says, and ten times that in the dataset's life. For another study than the one it was
+    sealed for, the key is wrapped anew; a key that you wrapped opens with --identity.
+
+    With --prepare, a file with other names, words or ids becomes the columns that the study reads, by a
+    declared file, which is kept beside the data key. See sealroom prepare, which writes a first one and tries
+    it.
+
+    With --new-version, the file is a corrected extract of what OWNER joined with: it is registered as the
+    next version under the budget that there is, and runs read it from then on, without a new vote. Of one
+    that was prepared, say how this one is: --prepare kept is the same way.
+
+    Where a call fails midway, type it again without --in: what is sealed is registered then.
 
     \b
     Example:
       sealroom room join bank-A --in accounts.csv
-      sealroom room join bank-B
+      sealroom room join bank-A --in export.csv --prepare accounts.prepare.toml --pseudonym-key study.key
+      sealroom room join bank-A --in fixed.csv --new-version --prepare kept --pseudonym-key study.key
+      sealroom room join bank-A --in visits=a.csv --in labs=b.csv --prepare labs=labs.prepare.toml
+      sealroom room join bank-B --json
     """
+    from sealroom_agents.local.joining import Wanted
+    from sealroom_agents.local.joining import join as joining
     from sealroom_agents.local.room import Room
-    from sealroom_agents.local.steps import join as joining
     from sealroom_agents.local.steps import recipe_of
 
     room = Room.read(folder)
     names = [spec.name for spec in recipe_of(room).datasets if spec.owner == owner]
-    files = dict(_file(one, names) for one in given)
-    for done in joining(room, owner, files, people=people, seed=seed, runs=runs):
-        what = f"registered on chain for {runs} runs" if done.registered else "wrapped anew"
-        click.echo(f"{owner}/{done.name}: sealed{', made-up data' if done.made_up else ''}, {what}")
+    files, prepare = _named("--in", given, names), _named("--prepare", prepares, names)
+    _require_sense(files, prepare, new_version)
+    for name, path in files.items():
+        if not path.exists():
+            raise click.UsageError(f"--in: there is no {path}, for {name}")
+    wanted = Wanted(files, prepare, new_version, people, seed, runs)
+    done = []
+    for one in joining(room, owner, wanted, as_json=as_json):
+        done.append(one.json())
+        if not as_json:
+            click.echo(f"{owner}/{one.name}: {_done(one, runs)}")
+    if as_json:
+        click.echo(one_object({"owner": owner, "datasets": done}))
 
 
-def _file(given: str, names: list[str]) -> tuple[str, Path]:
-    name, separator, path = given.partition("=")
-    if not separator:
-        if len(names) != 1:
-            raise click.UsageError(
-                f"--in {given}: write NAME=FILE, NAME being one of {', '.join(names) or 'none'}"
-            )
-        name, path = names[0], given
-    if not Path(path).exists():
-        raise click.UsageError(f"--in {given}: there is no {path}")
-    return name, Path(path)
+def _done(one: Joined, runs: int) -> str:
+    what = "sealed" if one.version == 1 else f"version {one.version} sealed"
+    if one.made_up:
+        what += ", made-up data"
+    if not one.registered:
+        return f"{what}, wrapped anew"
+    return f"{what}, registered on chain {f'for {runs} runs' if one.version == 1 else 'under its budget'}"
+
+
+def _named(option: str, given: tuple[str, ...], names: list[str]) -> dict[str, Path]:
+    """What an option gives for each dataset."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, separator, path = text.partition("=")
+        if not separator:
+            if len(names) != 1:
+                raise click.UsageError(
+                    f"{option} {text}: write NAME=FILE, NAME being one of {', '.join(names) or 'none'}"
+                )
+            name, path = names[0], text
+        if name in found:
+            raise click.UsageError(f"{option} {text}: {name} has one already")
+        found[name] = Path(path)
+    return found
+
+
+def _require_sense(files: dict[str, Path], prepare: dict[str, Path], new_version: bool) -> None:
+    """Refuse what would count for nothing."""
+    if alone := [name for name in prepare if name not in files]:
+        raise click.UsageError(f"--prepare says how a file is read: name that of {alone[0]} with --in")
+    if not new_version:
+        return
+    if not files:
+        raise click.UsageError("--new-version needs --in: the corrected extract")
+    if click.get_current_context().get_parameter_source("runs") is not ParameterSource.DEFAULT:
+        raise click.UsageError(
+            "--runs is about a first version; for another budget: sealroom govern allow --help"
+        )
 
 
 @command.command()

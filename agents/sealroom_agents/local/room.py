@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sealroom_agents.config import Config
 
 ROOM_FILE = "room.json"
-VERSION = 1
+VERSION = 2
 PASSPHRASE = "local"
 """Of all keystores: they hold the published keys of a development chain."""
 
@@ -84,8 +84,13 @@ class Places:
 
     @property
     def sealed(self) -> Path:
-        """Sealed datasets, as OWNER/NAME.tar: what leaves the owners."""
+        """Sealed datasets, as OWNER/NAME.tar, and OWNER/NAME.v2.tar: what leaves the owners."""
         return self.folder / "sealed"
+
+    @property
+    def received(self) -> Path:
+        """What the runner has of them, as OWNER/NAME.tar: the newest version that is registered."""
+        return self.folder / "received"
 
     @property
     def console_key(self) -> Path:

@@ -221,7 +221,7 @@ watch_token_file = "watch.token"
 
 [runner]
 gate = "{room.gate}"
-datasets = "sealed"
+datasets = "received"
 state = "runs"
 key_file = "runner.key"
 drain_seconds = {DRAIN_S}

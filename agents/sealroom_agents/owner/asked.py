@@ -15,7 +15,7 @@ from sealroom.codes import Code
 from sealroom.encoding import to_hex
 from sealroom.model.units import delta_text, epsilon_text
 from sealroom_agents.facts import ChainView, DatasetRecord
-from sealroom_agents.owner.approval import ApprovalState
+from sealroom_agents.owner.approval import NOT_PROPOSED, ApprovalState
 from sealroom_agents.readiness import RecipeFacts, over_dataset
 
 NOBODY = "0x" + 40 * "0"
@@ -146,8 +146,14 @@ def _version(number: int, newest: int, *, known: bool) -> Answer:
     )
 
 
-def of_approval(state: ApprovalState, *, owner: str) -> Answer:
-    """`approval`: a wrap is good for a recipe whenever its owners approve it, so a lack is a doubt."""
+def of_approval(state: ApprovalState, *, owner: str, early: bool) -> Answer:
+    """`approval`: a wrap is good for a recipe whenever its owners approve it, so a lack is a doubt.
+
+    early: whether no study is to be expected yet. Then its lack is the order of things, and no doubt: a study
+    is drawn up of datasets that are registered.
+    """
+    if early and state.state == NOT_PROPOSED and state.revoked_by is None:
+        return Answer("approval", Verdict.HOLDS, "none yet: a study is proposed once its data are registered")
     verdict = Verdict.HOLDS if state.code is None else Verdict.DOUBT
     return Answer("approval", verdict, state.sentence(owner), state.code)
 

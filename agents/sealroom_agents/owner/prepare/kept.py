@@ -7,8 +7,9 @@ the one before.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+from sealroom_agents.owner.version_files import versions_in
 
 SUFFIX = ".prepare.toml"
 
@@ -21,10 +22,5 @@ def kept_file(key: Path) -> Path:
 def newest_kept(keys: Path, name: str, *, below: int) -> Path | None:
     """Of the versions of a dataset before `below`, the newest whose declared file is kept in the folder
     `keys`; `None` where none is."""
-    found: dict[int, Path] = {}
-    if keys.is_dir():
-        for path in keys.iterdir():
-            of = re.fullmatch(rf"{re.escape(name)}(?:\.v([1-9][0-9]{{0,9}}))?{re.escape(SUFFIX)}", path.name)
-            if of is not None and path.is_file():
-                found[int(of[1] or 1)] = path
-    return max(((number, path) for number, path in found.items() if number < below), default=(0, None))[1]
+    found = versions_in(keys, name, SUFFIX).items()
+    return max(((number, path) for number, path in found if number < below), default=(0, None))[1]
