@@ -158,6 +158,19 @@ def test_a_study_that_is_before_the_owners_is_told_as_ever(room: Joining) -> Non
     assert "doubt   approval  hospital-A has approved it; not in force" in said
 
 
+def test_seal_is_as_calm_where_the_owners_have_no_study_yet(room: Joining) -> None:
+    """CE-20: a revocation is told by both, though no study is there that it ends."""
+    seal = "sealroom seal --study room/study.json --owner hospital-A --simulated-root room/platform/root.der"
+    seal += f" --in cohort-A.parquet --rpc {room.chain.url} --dry-run"
+    said = room.run(seal)
+    assert "warning" not in said and "ok      approval  none yet" in said
+    room.chain.revoke(room.at, 2)
+    for command in (seal, f"{JOIN} --in cohort-A.parquet"):
+        said = room.run(command)
+        assert "doubt   approval  no study with this recipe is before the owners" in said
+        assert "warning: " in said and "hospital-C revoked: nothing runs" in said
+
+
 def test_with_json_all_that_was_done_is_one_object(room: Joining) -> None:
     told = room.json(f"{JOIN} --in cohort-A.parquet")
     (one,) = told["datasets"]
