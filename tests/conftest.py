@@ -23,6 +23,7 @@ LONG = (
     "tests/enclave/kinds/test_coverage.py",
     "tests/enclave/kinds/test_kernel.py",
     "tests/agents/test_restart.py",
+    "tests/agents/test_room_join.py",
     "tests/agents/test_upload_s3.py",
     "tests/agents/test_fetch_ranges.py",
     "tests/agents/test_browser_lies.py",
