@@ -198,7 +198,7 @@ async def reading(url: str, place: str, patience: Patience, parallel: int) -> As
 
 def _refusal(place: str, status: int, word: str) -> ToolError:
     if word == "NoSuchBucket":
-        error = S3Refusal(Code.REMOTE_MISSING, f"{place}: the bucket is not there", "check bucket and endpoint")
+        error = S3Refusal(Code.REMOTE_MISSING, f"{place}: no such bucket", "check bucket and endpoint")
     elif status == 404:
         error = S3Refusal(Code.REMOTE_MISSING, f"{place} is not there", "check bucket, key and endpoint")
     elif status in (401, 403):
