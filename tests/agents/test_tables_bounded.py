@@ -198,6 +198,27 @@ def test_more_rows_than_a_table_may_have_are_refused_before_they_are_made(tmp_pa
     assert caught.value.code == "table-too-large"
 
 
+def test_empty_lists_within_lists_that_came_without_a_buffer_are_sealed(tmp_path: Path) -> None:
+    """AR-08: Arrow itself reads memory that is not there when it is asked how large they are."""
+    within = pa.Array.from_buffers(
+        pa.list_(pa.string()), 0, [None, pa.py_buffer(b"")], children=[pa.array([], pa.string())]
+    )
+    path = arrow(tmp_path / "t.arrow", pa.ListArray.from_arrays(pa.array([0, 0], pa.int32()), within))
+    written = (
+        "import sys; from pathlib import Path; from sealroom_agents.owner.source import look, ready\n"
+        "with ready(look(Path(sys.argv[1]), kind=None, declared=None)) as made: print(made.rows)"
+    )
+    ended = subprocess.run([sys.executable, "-c", written, str(path)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+
+
+def test_a_number_that_its_dictionary_does_not_have_is_refused(tmp_path: Path) -> None:
+    values = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int32()), pa.array(["a"]), safe=False)
+    with pytest.raises(ToolError, match="the column t holds a value") as caught:
+        arrow_rows(arrow(tmp_path / "t.arrow", values))
+    assert caught.value.code == "table-malformed"
+
+
 @pytest.mark.parametrize("at", range(0, 400, 8))
 def test_no_changed_message_raises_another_error(at: int, tmp_path: Path) -> None:
     """AR-08: whatever its messages say of lengths and places."""

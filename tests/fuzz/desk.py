@@ -27,6 +27,7 @@ from sealroom_agents.owner.prepare.words import Words
 from sealroom_agents.owner.tables.arrow_ipc import arrow_batches, arrow_columns
 from sealroom_agents.owner.tables.csv_dialect import Dialect
 from sealroom_agents.owner.tables.csv_table import csv_batches, csv_heading
+from sealroom_agents.owner.tables.in_memory import unfolded_bytes
 from sealroom_agents.owner.tables.parquet_note import look_parquet
 from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 from sealroom_agents.owner.transfer.incoming import range_of
@@ -55,7 +56,7 @@ def _rows(batches: Any) -> int:
     rows = 0
     for batch in batches:
         batch.validate(full=True)
-        assert batch.nbytes <= MAX_BATCH_BYTES
+        assert sum(map(unfolded_bytes, batch.columns)) <= MAX_BATCH_BYTES
         rows += batch.num_rows
     return rows
 

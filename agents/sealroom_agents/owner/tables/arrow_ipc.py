@@ -26,6 +26,7 @@ from sealroom_agents.owner.tables.arrow_schema import (
     footer_facts,
     foreign_columns,
 )
+from sealroom_agents.owner.tables.in_memory import unfolded_bytes
 from sealroom_agents.owner.tables.parquet_batches import BATCH_BYTES
 from sealroom_agents.owner.tables.parquet_rows import check_values
 
@@ -65,6 +66,8 @@ def arrow_batches(path: Path, columns: Sequence[Column], *, advance: Advance | N
     schema = arrow_schema(columns)
     with path.open("rb") as stream:
         for batch in _read(stream, path):
+            for column, values in zip(columns, batch.columns, strict=True):
+                check_values(column, values, path)
             for piece in _pieces(batch):
                 yield _as_columns(piece, columns, schema, path)
             if advance is not None:
@@ -212,7 +215,7 @@ class _Arrow:
 
 def _pieces(batch: Any) -> Iterator[Any]:
     """The batch in slices, of which none is much longer than `BATCH_BYTES` once nothing in it is folded."""
-    if batch.num_rows > 1 and sum(map(_unfolded_bytes, batch.columns)) > BATCH_BYTES:
+    if batch.num_rows > 1 and sum(map(unfolded_bytes, batch.columns)) > BATCH_BYTES:
         half = batch.num_rows // 2
         yield from _pieces(batch.slice(0, half))
         yield from _pieces(batch.slice(half))
@@ -220,53 +223,11 @@ def _pieces(batch: Any) -> Iterator[Any]:
         yield batch
 
 
-def _unfolded_bytes(values: Any) -> int:
-    """Bytes that an array takes as the type that a study reads, or somewhat more."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    types, kind = pyarrow.types, values.type
-    if types.is_dictionary(kind):
-        lengths = _lengths(values.dictionary)
-        return int(pc.sum(lengths.take(values.indices)).as_py() or 0)
-    if types.is_run_end_encoded(kind):
-        return len(values) * int(pc.max(_lengths(values.values)).as_py() or 0)
-    if types.is_list(kind) or types.is_large_list(kind):
-        return int(values.nbytes) + _unfolded_bytes(values.flatten())
-    if types.is_struct(kind):
-        return sum(_unfolded_bytes(values.field(place)) for place in range(kind.num_fields))
-    return int(pc.sum(_lengths(values)).as_py() or 0)
-
-
-def _lengths(values: Any) -> Any:
-    """How many bytes each value takes. Of lists in a dictionary, each as many as all of them."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    types, kind, count = pyarrow.types, values.type, len(values)
-    if types.is_string_view(kind) or types.is_binary_view(kind):
-        # Arrow counts no views. Each is four numbers, of which the first is its length.
-        numbers = pyarrow.Array.from_buffers(
-            pyarrow.int32(), 4 * count, [None, values.buffers()[1]], offset=4 * values.offset
-        )
-        return numbers.take(pyarrow.array(range(0, 4 * count, 4))).cast(pyarrow.int64())
-    if types.is_null(kind):
-        each = 1
-    elif types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):
-        each = -(-kind.bit_width // 8)
-    elif types.is_nested(kind):
-        each = int(values.nbytes)
-    else:
-        return pc.binary_length(values).cast(pyarrow.int64())
-    return pyarrow.repeat(pyarrow.scalar(each, pyarrow.int64()), count)
-
-
 def _as_columns(batch: Any, columns: Sequence[Column], schema: Any, path: Path) -> Any:
     import pyarrow
 
     arrays = []
     for column, field, values in zip(columns, schema, batch.columns, strict=True):
-        check_values(column, values, path)
         if values.null_count and not column.type.nullable:
             raise _misfit(path, column, "holds nulls, and says that it has none", "write it anew")
         try:
@@ -293,6 +254,8 @@ def as_kind(values: Any, kind: Any) -> Any:
     types, have = pyarrow.types, values.type
     if have == kind:
         return values
+    if not len(values):
+        return pyarrow.array([], kind)
     if types.is_run_end_encoded(have):
         return as_kind(pc.run_end_decode(values), kind)
     if types.is_dictionary(have):

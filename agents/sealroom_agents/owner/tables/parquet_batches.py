@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sealroom.codes import Code
 from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.tables.in_memory import unfolded_bytes
 
 if TYPE_CHECKING:
     from sealroom.sealed.parquet import Footer
@@ -118,8 +119,6 @@ def rows_of_a_batch(footer: Footer, pages: Sequence[LeafPages], name: Path) -> i
 def unfolded(batch: Any, kinds: Sequence[Any | None]) -> Iterator[Any]:
     """The batch in one or more, with each column of this Arrow type; `None` for one that stays as it is."""
     import pyarrow
-
-    from sealroom.sealed.table import unfolded_bytes
 
     folded = [
         values

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from sealroom.codes import Code
 from sealroom_agents.errors import ToolError
+from sealroom_agents.owner.tables.in_memory import unfolded_bytes
 
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """How much of a table one row group holds, before it is compressed."""
@@ -43,7 +44,7 @@ def write_batches(batches: Iterable[Any], schema: Any, target: BinaryIO) -> int:
 
         for batch in batches:
             rows += batch.num_rows
-            gathered += batch.nbytes
+            gathered += sum(map(unfolded_bytes, batch.columns))
             waiting.append(pyarrow.RecordBatch.from_arrays(batch.columns, schema=schema))
             if gathered >= ROW_GROUP_BYTES:
                 flush()
