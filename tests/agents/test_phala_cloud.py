@@ -382,6 +382,8 @@ def test_a_state_that_nobody_published_ends_nothing(
 def test_a_vm_that_is_gone_ends_the_run_and_a_busy_cloud_is_asked_again(
     cloud: FakePhala, backend: RemoteBackend, compose: bytes
 ) -> None:
+    patient = Limits(**{**vars(QUICK), "retry_s": PATIENCE_S})
+    backend = RemoteBackend(**{**vars(backend), "limits": patient})
     enclave = backend.start(order(compose))
     cloud.refusals["stop"] = [Refusal(409, message="operation in progress") for _ in range(3)]
     backend.end(next(iter(cloud.vms)))

@@ -21,6 +21,8 @@ def hand_over(room: Room) -> None:
     (room.folder / ENVIRONMENT_FILE).write_text(_environment(room))
     for name in APE_PROJECT:
         (room.folder / name).symlink_to(CHECKOUT / name)
+    # Who seals by hand, as the pages show it, sends nothing: what lies in one folder is what the runner has.
+    room.places.received.symlink_to(room.places.sealed.name)
     for path in (room.places.recipe, room.places.card, room.places.pin):  # a person writes them there
         path.unlink()
     click.echo(
