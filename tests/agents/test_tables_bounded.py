@@ -21,6 +21,7 @@ from sealroom.sealed import source
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.tables import arrow_ipc, parquet_batches
 from sealroom_agents.owner.tables.arrow_ipc import arrow_batches, arrow_columns
+from sealroom_agents.owner.tables.in_memory import unfolded_bytes
 from sealroom_agents.owner.tables.parquet_batches import BATCH_ROWS
 from sealroom_agents.owner.tables.parquet_rows import ParquetRows
 
@@ -210,6 +211,18 @@ def test_empty_lists_within_lists_that_came_without_a_buffer_are_sealed(tmp_path
     )
     ended = subprocess.run([sys.executable, "-c", written, str(path)], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.string())], ids=str)
+def test_no_lists_that_begin_elsewhere_are_no_lists(kind: pa.DataType, tmp_path: Path) -> None:
+    """AR-08: of no rows Arrow checks no places, and ends the process when it goes there."""
+    places = pa.array([77], pa.int64() if pa.types.is_large_list(kind) else pa.int32()).buffers()[1]
+    within = pa.Array.from_buffers(kind, 0, [None, places], children=[pa.array([], pa.string())])
+    outer = pa.ListArray.from_arrays(pa.array([0, 0], pa.int32()), within)
+    assert unfolded_bytes(outer) == 4
+    unfolded = arrow_ipc.as_kind(outer, pa.list_(pa.list_(pa.string())))
+    assert unfolded.to_pylist() == [[]]
+    assert parquet_rows(parquet(tmp_path / "t.parquet", unfolded)) == [1]
 
 
 def test_a_number_that_its_dictionary_does_not_have_is_refused(tmp_path: Path) -> None:
