@@ -187,6 +187,29 @@ def test_what_would_take_more_memory_than_a_table_may_is_refused_with_its_number
     assert str(path) in caught.value.message
 
 
+@pytest.mark.parametrize("how", ["file", "stream", "stream without markers"])
+def test_dictionaries_count_together_however_their_messages_begin(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow still reads messages without a marker, as it wrote them before 0.15."""
+    path = tmp_path / "t.arrow"
+    batch = pa.record_batch({name: pa.array([name * 100_000]).dictionary_encode() for name in "abc"})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with (pa.ipc.new_file if how == "file" else pa.ipc.new_stream)(
+        path, batch.schema, options=options
+    ) as writer:
+        writer.write_batch(batch)
+    assert arrow_rows(path) == [1]
+    if how == "stream without markers":
+        data = path.read_bytes()
+        path.write_bytes(data[:8] + data[8:].replace(b"\xff\xff\xff\xff", b""))
+    limits = source.TableLimits(table_bytes=250_000)
+    monkeypatch.setattr(source.TableLimits, "of_this_machine", lambda: limits)
+    with pytest.raises(ToolError, match="300,") as caught:
+        arrow_rows(path)
+    assert caught.value.code == "table-too-large", "each is less, and all together are not"
+
+
 def test_more_rows_than_a_table_may_have_are_refused_before_they_are_made(tmp_path: Path) -> None:
     """A run of a column says in eight bytes how many rows it has."""
     run = pa.RunEndEncodedArray.from_arrays(pa.array([2**31 - 1], pa.int32()), pa.array([1]))

@@ -8,7 +8,7 @@ text. Each column becomes the one Arrow type that a study reads, exactly, or its
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from sealroom.schema.names import shown
 from sealroom_agents.errors import ToolError
 from sealroom_agents.owner.tables.arrow_schema import (
     MARKER,
+    Batch,
     Foreign,
     NoFlatbuffer,
     batch_of,
@@ -98,8 +99,7 @@ class _Arrow:
         stream.seek(0)
         self._is_file = stream.read(len(FILE_START)) == FILE_START
         if self._is_file:
-            first = self._check_file(path)
-            self._check_sizes(first, path)
+            self._check_sizes(self._check_file(path), 0, path)
             stream.seek(0)
             self._reader = pyarrow.ipc.open_file(stream)
         else:
@@ -111,7 +111,7 @@ class _Arrow:
             if length > MAX_FOOTER_BYTES:
                 raise NoFlatbuffer("a schema without end")
             _refuse(foreign_columns(head + stream.read(length)), path)
-            self._check_sizes(len(head) + length, path)
+            self._check_sizes(None, len(head) + length, path)
             stream.seek(0)
             self._reader = pyarrow.ipc.open_stream(stream)
         self.schema = self._reader.schema
@@ -127,38 +127,55 @@ class _Arrow:
         if self._stream.read(len(_STREAM_END)) != _STREAM_END or at != self.size:
             raise ValueError("it does not end where it should")
 
-    def _check_sizes(self, first: int, path: Path) -> None:
-        """Refuse a batch that takes more memory than a table may, from the first message of one on.
+    def _check_sizes(self, places: Iterable[int] | None, first: int, path: Path) -> None:
+        """Refuse a batch that takes, with the dictionaries before it, more memory than a table may.
 
-        A compressed buffer begins with how long it is once it is none any more (`Message.fbs`,
-        BodyCompression). Where the messages end, Arrow's reader and the rest of this class find out.
+        places: where a file's messages begin, by its footer; those of a stream follow each other from `first`
+        on. A compressed buffer begins with how long it is once it is none any more (`Message.fbs`,
+        BodyCompression).
         """
         from sealroom.sealed.parquet import MAX_ROWS
         from sealroom.sealed.source import TableLimits
 
         limit = TableLimits.of_this_machine().table_bytes
-        at, rows = first, 0
-        while at + len(_STREAM_END) < self.size:
-            head = self._at(at, len(_STREAM_END))
-            length = int.from_bytes(head[4:], "little")
-            if head[:4] != MARKER or not 0 < length <= MAX_FOOTER_BYTES:
-                return
-            at += len(head) + length
-            batch = batch_of(self._at(at - length, length))
-            if batch is None or batch.body < 0 or batch.rows < 0:
-                raise NoFlatbuffer("a message of no batch")
-            rows += batch.rows
+        held, rows = dict[int, int](), 0
+        for batch, body in self._messages(places, first):
             size = batch.body
             for begin, count in batch.packed:
-                told = int.from_bytes(self._at(at + begin, 8), "little", signed=True) if count else -1
-                size += max(told, 0)
+                size += (
+                    max(int.from_bytes(self._at(body + begin, 8), "little", signed=True), 0) if count else 0
+                )
+            if batch.dictionary is None:
+                rows, size = rows + batch.rows, size + sum(held.values())
+            else:
+                before = held.get(batch.dictionary, 0) if batch.delta else 0
+                held[batch.dictionary] = before + size
+                size = sum(held.values())
             if size > limit or rows > MAX_ROWS:
                 what = f"{rows:,} rows" if rows > MAX_ROWS else f"a batch of {size:,} bytes, unpacked"
                 most = f"{MAX_ROWS:,}" if rows > MAX_ROWS else f"{limit:,} here"
                 raise ToolError(
                     Code.TABLE_TOO_LARGE, f"{path} has {what}; at most {most}", "write it in smaller batches"
                 )
-            at += batch.body
+
+    def _messages(self, places: Iterable[int] | None, first: int) -> Iterator[tuple[Batch, int]]:
+        """Each batch and dictionary, and where its values begin. Of old, messages had no marker; Arrow reads
+        those too."""
+        waiting, at = iter(places or ()), first
+        while (at if places is None else (at := next(waiting, self.size))) < self.size:
+            head = self._at(at, 8)
+            marked = head[:4] == MARKER
+            length = int.from_bytes(head[4:] if marked else head[:4], "little")
+            if length == 0:
+                return
+            if length > MAX_FOOTER_BYTES:
+                raise NoFlatbuffer("a message without end")
+            begin = at + (8 if marked else 4)
+            batch = batch_of(self._at(begin, length))
+            if batch is None or batch.body < 0 or batch.rows < 0:
+                raise NoFlatbuffer("a message of no batch")
+            yield batch, begin + length
+            at = begin + length + batch.body
 
     def _at(self, at: int, count: int) -> bytes:
         if not 0 <= at <= self.size:
@@ -166,9 +183,9 @@ class _Arrow:
         self._stream.seek(at)
         return self._stream.read(count)
 
-    def _check_file(self, path: Path) -> int:
+    def _check_file(self, path: Path) -> list[int]:
         """Refuse two files that were joined, and messages that the footer does not list. Returns where its
-        first batch or dictionary begins.
+        batches and dictionaries begin.
 
         A file is read by its footer, and of what it does not list nothing would be sealed. So all that it
         lists must lie end to end from the schema on, up to the mark of the end and the footer. The schema
@@ -196,7 +213,7 @@ class _Arrow:
         if at != end or stream.read(len(_STREAM_END)) != _STREAM_END:
             raise ValueError("messages that its footer does not list")
         self._check_schema(first)
-        return first
+        return [block.begin for block in blocks]
 
     def _check_schema(self, end: int) -> None:
         """Refuse anything but the schema before the first batch."""

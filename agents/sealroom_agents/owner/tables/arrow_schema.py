@@ -60,6 +60,10 @@ class Batch:
     """Bytes behind the message."""
     rows: int
     """Its rows."""
+    dictionary: int | None
+    """Number of the dictionary that it is; `None` for a record batch."""
+    delta: bool
+    """Whether that dictionary goes on with it, and is not another one."""
     packed: tuple[tuple[int, int], ...]
     """Begin and length of each compressed buffer behind the message; none where they are not compressed."""
 
@@ -100,11 +104,16 @@ def batch_of(message: bytes) -> Batch | None:
     without its marker and length. Raises `NoFlatbuffer`."""
     found = _Table.root(message)
     kind, header = found.number(1, "<B"), found.table(2)
-    batch = header.table(1) if kind == _DICTIONARY_MESSAGE and header is not None else header
-    if kind not in (_DICTIONARY_MESSAGE, _BATCH_MESSAGE) or batch is None:
+    if kind not in (_DICTIONARY_MESSAGE, _BATCH_MESSAGE) or header is None:
         return None
+    number, delta, batch = None, False, header
+    if kind == _DICTIONARY_MESSAGE:
+        number, delta, within = header.number(0, "<q"), header.number(2, "<B") != 0, header.table(1)
+        if within is None:
+            return None
+        batch = within
     packed = () if batch.table(3) is None else tuple(batch.pairs(2))
-    return Batch(found.number(3, "<q"), batch.number(0, "<q"), packed)
+    return Batch(found.number(3, "<q"), batch.number(0, "<q"), number, delta, packed)
 
 
 def _what(field: _Table, nesting: int) -> tuple[str, str] | None:

@@ -12,7 +12,8 @@ _OFFSET_BYTES = 4
 def unfolded_bytes(values: Any) -> int:
     """Bytes that an array takes as the type that a study reads, or somewhat more: of a slice, its own.
 
-    Not Arrow's `nbytes`, which ends the process where lists within lists are empty and came without a buffer.
+    The enclave has its own, for what Parquet alone can bring. Not Arrow's `nbytes`, which ends the process
+    where lists within lists are empty and came without a buffer.
     """
     import pyarrow
     import pyarrow.compute as pc
